@@ -79,29 +79,16 @@ func (s *stage) connMethods() map[string]func(c *server.Conn) error {
 			}
 			return nil
 		},
-		"Conn.Abort":          func(c *server.Conn) error { c.Abort(); return nil },
-		"Conn.Close":          func(c *server.Conn) error { c.Close(); return nil },
-		"Conn.CloseWithError": func(c *server.Conn) error { return c.CloseWithError(errors.New("a reason")) },
-		"Conn.Handler":        func(c *server.Conn) error { c.Handler(); return nil },
-		"Conn.Value":          func(c *server.Conn) error { c.Value(); return nil },
-		"Conn.CloseRead":      func(c *server.Conn) error { return c.CloseRead() },
-		"Conn.CloseWrite":     func(c *server.Conn) error { return c.CloseWrite() },
-		"Conn.Context":        func(c *server.Conn) error { return c.Context().Err() },
-		"Conn.Detach": func(c *server.Conn) error {
-			return c.Detach(func(nc net.Conn, _ []byte, err error) {
-				if err == nil {
-					_ = nc.Close()
-				}
-			})
-		},
-		"Conn.DetachCounted": func(c *server.Conn) error {
-			return c.DetachCounted(func(nc net.Conn, _ []byte, leave func(), err error) {
-				if err == nil {
-					_ = nc.Close()
-					leave()
-				}
-			})
-		},
+		"Conn.Abort":            func(c *server.Conn) error { c.Abort(); return nil },
+		"Conn.Close":            func(c *server.Conn) error { c.Close(); return nil },
+		"Conn.CloseWithError":   func(c *server.Conn) error { return c.CloseWithError(errors.New("a reason")) },
+		"Conn.Handler":          func(c *server.Conn) error { c.Handler(); return nil },
+		"Conn.Value":            func(c *server.Conn) error { c.Value(); return nil },
+		"Conn.CloseRead":        func(c *server.Conn) error { return c.CloseRead() },
+		"Conn.CloseWrite":       func(c *server.Conn) error { return c.CloseWrite() },
+		"Conn.Context":          func(c *server.Conn) error { return c.Context().Err() },
+		"Conn.Detach":           detachAndClose,
+		"Conn.DetachCounted":    detachCountedAndClose,
 		"Conn.ID":               func(c *server.Conn) error { _ = c.ID().String(); return nil },
 		"Conn.FD":               func(c *server.Conn) error { c.FD(); return nil },
 		"Conn.LocalAddr":        func(c *server.Conn) error { c.LocalAddr(); return nil },
@@ -249,6 +236,23 @@ func (s *stage) waiting() map[string]func() error {
 		"Server.Shutdown": func() error { return s.Shutdown(endedContext(context.Canceled)) },
 		"Server.Close":    func() error { return s.Close() },
 	}
+}
+
+func detachAndClose(c *server.Conn) error {
+	return c.Detach(func(nc net.Conn, _ []byte, err error) {
+		if err == nil {
+			_ = nc.Close()
+		}
+	})
+}
+
+func detachCountedAndClose(c *server.Conn) error {
+	return c.DetachCounted(func(nc net.Conn, _ []byte, leave func(), err error) {
+		if err == nil {
+			_ = nc.Close()
+			leave()
+		}
+	})
 }
 
 // handler returns one of three handlers, each of which calls methods at random, too.
