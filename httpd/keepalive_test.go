@@ -1,11 +1,13 @@
 package httpd
 
 import (
+	"bufio"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
 )
 
 // Without keep-alives each answer ends its connection, as in net/http, and connections that wait for a request end at once; new ones are served
@@ -60,5 +62,31 @@ func TestSetKeepAlivesEnabled(t *testing.T) {
 		s.SetKeepAlivesEnabled(false) // before the start
 		s.SetKeepAlivesEnabled(true)
 		each(t, s, serve(t, s, handler), begun, goOn)
+	})
+}
+
+// A connection that speaks another protocol stays open.
+func TestSetKeepAlivesEnabledLeavesUpgradedConnections(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/upgrade" {
+				testkit.Must(t, Upgrade(w, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"echo"}}, func(*server.Conn) (server.Handler, error) {
+					return server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) { _, _ = w.Write(append(line, '\n')) }), nil
+				}))
+			}
+		})
+		idle, upgraded := dial(t, addr), dial(t, addr)
+		idle.send(get("/"))
+		idle.answer()
+		upgraded.send(get("/upgrade", "Connection: Upgrade\r\nUpgrade: echo\r\n"))
+		upgraded.head()
+		for range 2 {
+			upgraded.send("hello\n")
+			if line, err := upgraded.r.ReadString('\n'); line != "hello\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+			s.SetKeepAlivesEnabled(false)
+			idle.wantEnd()
+		}
 	})
 }

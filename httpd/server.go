@@ -252,8 +252,8 @@ func (s *Server) isClosed() bool {
 func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
 
 // SetKeepAlivesEnabled says whether connections are used for more than one request, which is the default. SetKeepAlivesEnabled(false) makes
-// each connection end with its next answer, and closes those that wait for a request at once, except for new ones and those of HTTP/2. A
-// program may call it while it is short of resources, or before Shutdown. Any goroutine.
+// each connection end with its next answer, and closes those that wait for a request at once, except for new ones, those of HTTP/2, and those
+// that were upgraded. A program may call it while it is short of resources, or before Shutdown. Any goroutine.
 func (s *Server) SetKeepAlivesEnabled(v bool) {
 	s.noKeepAlives.Store(!v)
 	s.mu.Lock()
@@ -264,8 +264,14 @@ func (s *Server) SetKeepAlivesEnabled(v bool) {
 	}
 	h2.hs.SetKeepAlivesEnabled(v)
 	if !v {
-		srv.CloseIdle()
+		srv.CloseIdle(isHTTP)
 	}
+}
+
+// isHTTP reports whether the connection has not been upgraded to another protocol.
+func isHTTP(c *server.Conn) bool {
+	_, ok := server.FindHandler[*connHandler](c.Handler())
+	return ok
 }
 
 // RegisterOnShutdown registers a function that Shutdown calls on a goroutine of its own, for example to end connections that were

@@ -186,7 +186,7 @@ func (s *stage) serverMethods() map[string]func(c *server.Conn) error {
 			return nil
 		},
 		"Server.Conn":      func(c *server.Conn) error { s.Conn(c.ID()); return nil },
-		"Server.CloseIdle": func(*server.Conn) error { s.CloseIdle(); return nil },
+		"Server.CloseIdle": func(*server.Conn) error { s.CloseIdle(nil); return nil },
 		"Server.Conns":     func(*server.Conn) error { _ = slices.Collect(s.Conns()); return nil },
 		"Server.Dial": func(c *server.Conn) error {
 			_, err := s.Dial(context.Background(), s.addr.Network(), s.addr.String(), &server.DialConfig{Near: c, Handler: calls{}, Timeout: time.Second})

@@ -23,7 +23,7 @@ func TestCloseIdleClosesConnectionsBetweenRequests(t *testing.T) {
 			}
 			_, _ = w.WriteString("done\n")
 		})})
-		s.CloseIdle() // there is none
+		s.CloseIdle(nil) // there is none
 		idle, fresh, partial, busy := s.dial(t), s.dial(t), s.dial(t), s.dial(t)
 		for _, nc := range []net.Conn{idle, partial, busy} {
 			send(t, nc, "go\n")
@@ -37,8 +37,17 @@ func TestCloseIdleClosesConnectionsBetweenRequests(t *testing.T) {
 		testkit.Until(t, "the beginning of a request", func() bool { return s.Stats().BytesRead >= 3*3+1 })
 		send(t, busy, "wait\n")
 		testkit.Await(t, begun, "the request")
-		s.CloseIdle()
+		asked := make(chan *server.Conn, 10)
+		s.CloseIdle(func(c *server.Conn) bool { asked <- c; return false })
+		c := testkit.Await(t, asked, "the question")
+		_, err := c.WriteString("still open\n")
+		testkit.Must(t, err)
+		expect(t, idle, "still open\n")
+		s.CloseIdle(nil)
 		expectEOF(t, idle)
+		if len(asked) > 0 {
+			t.Error("the function was called with another connection")
+		}
 		close(goOn)
 		expect(t, busy, "done\n")
 		send(t, partial, "o\n")
@@ -54,9 +63,9 @@ func TestCloseIdleClosesConnectionsBetweenRequests(t *testing.T) {
 // Before Start and after Close it does nothing.
 func TestCloseIdleMayBeCalledAtAnyTime(t *testing.T) {
 	s := &server.Server{Handler: calls{data: echo}}
-	s.CloseIdle()
+	s.CloseIdle(nil)
 	testkit.Must(t, s.Start())
-	s.CloseIdle()
+	s.CloseIdle(nil)
 	testkit.Must(t, s.Close())
-	s.CloseIdle()
+	s.CloseIdle(nil)
 }
