@@ -154,7 +154,7 @@ func TestTheWriteDeadlineOfAReplyEndsWaits(t *testing.T) {
 		clock := testkit.NewClock()
 		accepted := make(chan string)
 		waits, goOn := make(chan server.Reply), make(chan struct{})
-		s := start(t, r, &server.Server{LoopConfig: &event.Config{Clock: clock}, WriteTimeout: server.Unlimited, MaxOutput: 64 << 10, Socket: tight(), Handler: &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, _ []byte) {
+		s := start(t, r, &server.Server{LoopConfig: &event.Config{Clock: clock}, WriteTimeout: server.Unlimited, IdleTimeout: server.Unlimited, MaxOutput: 64 << 10, Socket: tight(), Handler: &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, _ []byte) {
 			var all strings.Builder
 			wantNil(t, "SetWriteDeadline", w.SetWriteDeadline(time.Now().Add(time.Hour)))
 			piece := strings.Repeat("abcdefg", 50<<10)
@@ -196,7 +196,10 @@ func TestTheWriteDeadlineOfAReplyEndsWaits(t *testing.T) {
 		}
 		got := make(chan string, 1)
 		go func() {
-			b, _ := io.ReadAll(nc)
+			b, err := io.ReadAll(nc)
+			if err != nil {
+				t.Errorf("the client: %v", err)
+			}
 			got <- string(b)
 		}()
 		want := testkit.Await(t, accepted, "the end of the writes")
