@@ -130,7 +130,7 @@ func (p *Parked) giveBack() {
 	if c.more != nil && c.more.timer != nil {
 		c.more.timer.answered(notify)
 	}
-	if p.closes || c.h.s.isClosed() {
+	if p.closes || !c.h.s.keepsAlive() {
 		c.close(notify)
 		return
 	}
