@@ -197,9 +197,7 @@ func TestTheWriteDeadlineOfAReplyEndsWaits(t *testing.T) {
 		got := make(chan string, 1)
 		go func() {
 			b, err := io.ReadAll(nc)
-			if err != nil {
-				t.Errorf("the client: %v", err)
-			}
+			wantNil(t, "the client", err)
 			got <- string(b)
 		}()
 		want := testkit.Await(t, accepted, "the end of the writes")
