@@ -93,9 +93,9 @@ func hold(o *options, command string, n int) (g growth, err error) {
 	return growth{quiet - before, collected - before}, err
 }
 
-// held opens sockets and sends a message on each.
+// held opens sockets and sends a message on each, one after the other.
 func held(o *options, server *target.Target) (*echoRun, error) {
-	o.messages = o.conns[0]
+	o.messages, o.inflight = o.conns[0], 1
 	r, err := newEchoRun(o, server)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ type socket struct {
 
 const (
 	batch   = 128 // handshakes that are not answered at a time
-	seconds = 20  // for which a call of a handshake waits
+	seconds = 20  // for which reading or writing in a handshake waits
 )
 
 // openAll opens sockets that do not block.
@@ -66,13 +66,15 @@ func dial(addr netip.AddrPort) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
-	limit := unix.Timeval{Sec: seconds}
-	err = errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit), unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit),
-		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+	err = errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 		// Closing resets the connection, so that its port can be used again at once.
 		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}))
 	if err == nil {
 		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()})
+	}
+	limit := unix.Timeval{Sec: seconds} // not for Connect, which a signal would interrupt then
+	if err == nil {
+		err = errors.Join(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit), unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("connect: %w", err), unix.Close(fd))
@@ -83,6 +85,9 @@ func dial(addr netip.AddrPort) (*socket, error) {
 // writeAll writes to a socket that blocks.
 func (s *socket) writeAll(p []byte) bool {
 	n, err := unix.Write(s.fd, p)
+	for err == unix.EINTR {
+		n, err = unix.Write(s.fd, p)
+	}
 	return err == nil && n == len(p)
 }
 
@@ -92,6 +97,9 @@ func (s *socket) head() (resp *http.Response, rest []byte, err error) {
 	buf := make([]byte, 4096)
 	for !bytes.Contains(text, []byte("\r\n\r\n")) {
 		n, err := unix.Read(s.fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil || n == 0 {
 			return nil, nil, fmt.Errorf("the answer is %q: %w", text, errors.Join(err, net.ErrClosed))
 		}
