@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -237,6 +238,26 @@ func TestAnExecuteThatDoesNotReturnEndsItsConnections(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An Executor may call HasRoom after the end of the server. The program, which still runs the loop, does not notice it.
+func TestRoomAfterTheEndOfAServerDoesNotReachItsLoops(t *testing.T) {
+	loops := programLoops(t, 1, event.DriverDefault)
+	rooms := make(chan server.RoomWaiter, 100)
+	s := start(t, rig{"tcp", false, 0}, &server.Server{UseLoops: loops, Handler: byWord(server.OnWorkers, 1, func(server.Reply, string) {}),
+		Executors: map[string]server.Executor{"full": faultyExecutor(func(_ []server.Job, room server.RoomWaiter) int { rooms <- room; return 0 })}})
+	nc := s.dial(t)
+	send(t, nc, "full\n")
+	room := testkit.Await(t, rooms, "a request without room")
+	testkit.Must(t, s.Close())
+	hangUp(nc)
+	checkUsable(t, loops[0])
+	before := loops[0].Stats().Callbacks
+	for range 3 {
+		room.HasRoom()
+		checkUsable(t, loops[0])
+	}
+	testkit.WantEqual(t, "callbacks", loops[0].Stats().Callbacks, before)
 }
 
 // A Pool of several servers runs the requests of all. It ends after them.
