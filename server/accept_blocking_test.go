@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -87,6 +88,40 @@ func TestAListenerWithoutADescriptorRefusesAsOthersDo(t *testing.T) {
 		}
 		testkit.Must(t, s.Close())
 	}
+}
+
+// While a loop is blocked, no more than 64 clients wait for their refusal. The end of the server waits until it has closed their
+// connections, whatever the program has posted to the loop before.
+func TestRefusalsThatWaitForALoopAreBoundedAndEndWithTheServer(t *testing.T) {
+	loops := programLoops(t, 1, event.DriverDefault)
+	s := start(t, rig{"tcp", false, 0}, &server.Server{Handler: calls{data: echo}, MaxConns: 1, BusyText: "busy\n", UseLoops: loops})
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	_, err = s.AddListener(hidden{Listener: inner}, nil)
+	testkit.Must(t, err)
+	behind := &running{s.Server, s.rig, inner.Addr()}
+	all := []net.Conn{behind.dial(t)}
+	testkit.Until(t, "a connection", func() bool { return s.Stats().Opened == 1 })
+	release := make(chan struct{})
+	testkit.Must(t, loops[0].Post(func() { <-release }))
+	for range 60_000 { // more than are called in 50 turns
+		testkit.Must(t, loops[0].Post(func() {}))
+	}
+	for range 70 {
+		all = append(all, behind.dialPlain(t))
+	}
+	testkit.Until(t, "the refusals of those above the bound", func() bool { return s.Stats().Accepted == 71 && s.Stats().Refused == 6 })
+	closed := make(chan uint64)
+	go func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		closed <- s.Stats().Refused
+	}()
+	testkit.Until(t, "the end", func() bool { return errors.Is(s.Start(), server.ErrServerClosed) })
+	close(release)
+	testkit.WantEqual(t, "refusals before the end of Close", testkit.Await(t, closed, "Close"), 70)
+	hangUp(all...)
 }
 
 // It is logged once, and Accept is called again; another error is Serve's result.

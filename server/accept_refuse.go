@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	maxRefusals   = 64          // refusals under way on a loop; a client above that is disconnected at once
+	maxRefusals   = 64          // refusals under way on a loop, and those that wait for it; a client above that is disconnected at once
 	refusalLinger = time.Second // how long a client may take to read its refusal
 )
 

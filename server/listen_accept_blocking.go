@@ -151,11 +151,13 @@ func (s *Server) refuseConn(nc net.Conn, setup connSetup) {
 		return
 	}
 	l := s.nextLoop()
-	refuse := func() {
+	refuse := func() { // a task and not a post, because the end of the server waits for it
 		l.assertInLoop("a refusal")
+		l.refusing.Add(-1)
 		l.refuse(fd, setup, nil)
 	}
-	if l.ev.Post(refuse) != nil { // the loop is closed, or has no room
+	if l.refusing.Add(1) > maxRefusals || !l.do(refuse) { // the loop is blocked, or closed
+		l.refusing.Add(-1)
 		_ = s.calls.Close(fd)
 		s.totals.refused.Add(1)
 	}

@@ -51,6 +51,7 @@ type loop struct {
 	dialing      map[*loopConn]struct{}          // connections of Dial that are not connected yet
 	closedBusy   map[*loopConn]struct{}          // closed connections with requests in progress or a file that is being read
 	refusals     map[*refusal]struct{}           // connections that are being refused with BusyText
+	refusing     atomic.Int32                    // connections that wait for the loop to refuse them. Any goroutine
 	aborting     bool                            // new connections end at once, because the context of Shutdown has ended, or the loop is being closed
 	leftConns    []*loopConn                     // the connections in queue when the loop ended
 	leftTasks    []func()                        // the functions in tasks when the loop ended
