@@ -15,9 +15,12 @@ type Conn struct{ fd int32 }
 
 // Pair returns the two ends of a stream.
 func Pair() (a, b *Conn, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
 	}
 	return NewConn(fds[0]), NewConn(fds[1]), nil
 }
@@ -71,7 +74,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	for n < len(p) {
-		k, err := unix.SendmsgN(c.FD(), p[n:], nil, nil, unix.MSG_NOSIGNAL)
+		k, err := unix.Write(c.FD(), p[n:])
 		if err == unix.EINTR {
 			continue
 		}
