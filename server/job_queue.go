@@ -148,9 +148,7 @@ func (q *jobQueue) whenFull(j Job, c *loopConn) {
 func (q *jobQueue) HasRoom() {
 	q.endCall()
 	q.room.Store(true)
-	if !q.l.ended.Load() {
-		_ = q.l.roomEvent.Activate(0) // fails if the loop is closed, which has no backlog
-	}
+	_ = q.l.roomEvent.Activate(0) // fails if the server has left the loop, which has no backlog then
 }
 
 // endCall subtracts one from asked: HasRoom was called, or must not be called for a call of Execute. Any goroutine.
@@ -163,9 +161,6 @@ func (q *jobQueue) endCall() {
 
 // roomReady is the callback of roomEvent.
 func (l *loop) roomReady(*event.Event, event.Flags) {
-	if l.ended.Load() { // HasRoom was called at that moment, and the program still runs the loop
-		return
-	}
 	l.assertInLoop("the backlog")
 	for i := range l.queues {
 		if q := &l.queues[i]; q.room.Swap(false) && len(q.backlog) > 0 {

@@ -50,7 +50,7 @@ func (l *loop) end(reason error) {
 	l.ended.Store(true)
 	l.leftTasks = l.tasks.Close()
 	l.leftConns = append(l.leftConns, l.queue.Close()...)
-	_ = l.roomEvent.Del() // the loop may be closed
+	_ = l.roomEvent.Finalize(func(*event.Event) {}) // the loop may be closed
 	l.waits.stop()
 	for _, w := range l.watchers {
 		w.Stop()
