@@ -32,7 +32,7 @@ func (l *loop) closeIdle(fn func(c *Conn) bool) {
 }
 
 // hasAnswered reports whether a request of the connection was answered.
-func (c *Conn) hasAnswered() bool {
+func (c *loopConn) hasAnswered() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reqs > 0

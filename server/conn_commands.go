@@ -52,11 +52,11 @@ func (c *Conn) enqueue(needed bool) {
 
 // giveToLoop gives a new connection to its loop. It reports whether the loop accepts it. A loop that is closed does not, which happens if
 // PickLoop has not returned before the end of a shutdown's context; then the connection still belongs to the caller.
-func (c *Conn) giveToLoop(what command) bool {
+func (c *loopConn) giveToLoop(what command) bool {
 	c.mu.Lock()
 	c.mark(what)
 	c.mu.Unlock()
-	if c.loop.queue.Push(c.loopPart()) != nil {
+	if c.loop.queue.Push(c) != nil {
 		c.loop.count.Add(-1)
 		return false
 	}

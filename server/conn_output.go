@@ -124,7 +124,7 @@ func (c *Conn) outputBytes() int {
 }
 
 // isDeferring reports whether output waits for the end of a reply that is sent in pieces. Under mu.
-func (c *Conn) isDeferring() bool { return c.ext != nil && c.ext.deferred != nil }
+func (c *loopConn) isDeferring() bool { return c.ext != nil && c.ext.deferred != nil }
 
 // wroteOut removes n bytes, which were given to the kernel, from the head of the output, and counts them. Under mu, during the loop's work
 // on the connection, at whose end the output is counted exactly.

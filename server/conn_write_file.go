@@ -184,7 +184,7 @@ func (c *loopConn) releaseFile() {
 }
 
 // failure returns the error of output that was not written because the connection has ended or is broken.
-func (c *Conn) failure() error {
+func (c *loopConn) failure() error {
 	c.mu.Lock()
 	why := c.reasonLocked()
 	c.mu.Unlock()

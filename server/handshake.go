@@ -210,7 +210,7 @@ func (s *Server) runHandshake(c *Conn) {
 	defer func() {
 		t.pipe.Finish(err)
 		c.mu.Lock()
-		c.endHandshakeContext()
+		c.ext.tls.endHandshakeContext()
 		queue := c.mark(cmdHandshaken)
 		c.mu.Unlock()
 		c.enqueue(queue)
@@ -250,8 +250,8 @@ func (c *Conn) handshakeContext() context.Context {
 }
 
 // endHandshakeContext releases the context of handshakeContext. Under mu.
-func (c *Conn) endHandshakeContext() {
-	if t := c.ext.tls; t.cancel != nil {
+func (t *tlsState) endHandshakeContext() {
+	if t.cancel != nil {
 		t.cancel(nil)
 		t.cancel = nil
 	}

@@ -42,7 +42,7 @@ func newTLSState(c *Conn, config *tls.Config, client bool) *tlsState {
 }
 
 // cipherWaits reports whether records wait for the kernel. Under mu.
-func (c *Conn) cipherWaits() bool {
+func (c *loopConn) cipherWaits() bool {
 	return c.ext != nil && c.ext.tls != nil && c.ext.tls.pipe.Output() > 0
 }
 

@@ -24,7 +24,6 @@ func TestEachEntryToCodeForTheLoopAsserts(t *testing.T) {
 var loopPartUsers = map[string]string{
 	"Conn.descriptor":     "reads the number of the descriptor, which the event guards",
 	"Conn.enqueue":        "puts the connection into the queue of its loop, or has it served by lateWork",
-	"Conn.giveToLoop":     "puts a new connection into the queue of its loop",
 	"input.readNow":       "reads the descriptor under mu for the request in progress",
 	"Conn.writeLarge":     "writes to the descriptor under mu while the loop works on the connection, whose fields it does not use",
 	"replyState.writeNow": "the leader calls it between two turns",
@@ -184,17 +183,36 @@ func goesToLoopPart(f *ast.FuncDecl) (goes bool) {
 	return goes
 }
 
-// beginsWithAssertion reports whether the first statement of a function is the assertion.
+// beginsWithAssertion reports whether the first statement of a function is the assertion, apart from a return on a loop that has ended.
 func beginsWithAssertion(body *ast.BlockStmt) bool {
-	if len(body.List) == 0 {
+	list := body.List
+	if len(list) > 0 && returnsIfEnded(list[0]) {
+		list = list[1:]
+	}
+	if len(list) == 0 {
 		return false
 	}
-	s, ok := body.List[0].(*ast.ExprStmt)
+	s, ok := list[0].(*ast.ExprStmt)
 	if !ok {
 		return false
 	}
 	call, ok := s.X.(*ast.CallExpr)
 	return ok && lastName(call.Fun) == assertion
+}
+
+// returnsIfEnded reports whether s is "if l.ended.Load() { return }".
+func returnsIfEnded(s ast.Stmt) bool {
+	branch, ok := s.(*ast.IfStmt)
+	if !ok || branch.Init != nil || branch.Else != nil || len(branch.Body.List) != 1 {
+		return false
+	}
+	end, returns := branch.Body.List[0].(*ast.ReturnStmt)
+	call, ok := branch.Cond.(*ast.CallExpr)
+	if !returns || len(end.Results) > 0 || !ok || lastName(call.Fun) != "Load" {
+		return false
+	}
+	load, ok := call.Fun.(*ast.SelectorExpr)
+	return ok && lastName(load.X) == "ended"
 }
 
 // declaredName returns the name of a function, and that of a method behind its receiver's type and a dot.
