@@ -183,36 +183,17 @@ func goesToLoopPart(f *ast.FuncDecl) (goes bool) {
 	return goes
 }
 
-// beginsWithAssertion reports whether the first statement of a function is the assertion, apart from a return on a loop that has ended.
+// beginsWithAssertion reports whether the first statement of a function is the assertion.
 func beginsWithAssertion(body *ast.BlockStmt) bool {
-	list := body.List
-	if len(list) > 0 && returnsIfEnded(list[0]) {
-		list = list[1:]
-	}
-	if len(list) == 0 {
+	if len(body.List) == 0 {
 		return false
 	}
-	s, ok := list[0].(*ast.ExprStmt)
+	s, ok := body.List[0].(*ast.ExprStmt)
 	if !ok {
 		return false
 	}
 	call, ok := s.X.(*ast.CallExpr)
 	return ok && lastName(call.Fun) == assertion
-}
-
-// returnsIfEnded reports whether s is "if l.ended.Load() { return }".
-func returnsIfEnded(s ast.Stmt) bool {
-	branch, ok := s.(*ast.IfStmt)
-	if !ok || branch.Init != nil || branch.Else != nil || len(branch.Body.List) != 1 {
-		return false
-	}
-	end, returns := branch.Body.List[0].(*ast.ReturnStmt)
-	call, ok := branch.Cond.(*ast.CallExpr)
-	if !returns || len(end.Results) > 0 || !ok || lastName(call.Fun) != "Load" {
-		return false
-	}
-	load, ok := call.Fun.(*ast.SelectorExpr)
-	return ok && lastName(load.X) == "ended"
 }
 
 // declaredName returns the name of a function, and that of a method behind its receiver's type and a dot.
