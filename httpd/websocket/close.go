@@ -64,7 +64,8 @@ type CloseError struct {
 	// ByPeer says that the peer has sent that close frame.
 	ByPeer bool
 	// Err says why the connection has ended before the close handshake was complete. It is nil after a complete one, and when the peer has broken the
-	// protocol, which Code and Reason say. It is an error of this package, of package server or of the system, such as io.EOF.
+	// protocol, which Code and Reason say. It is an error of this package, of package server or of the system, and
+	// io.ErrUnexpectedEOF if the peer has ended the connection without a close frame.
 	Err error
 }
 

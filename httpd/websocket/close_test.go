@@ -162,7 +162,7 @@ func TestAnEndWithoutACloseFrameIsAbnormal(t *testing.T) {
 	testkit.Must(t, p.Conn.(*net.TCPConn).CloseWrite())
 	p.wantEnd()
 	testkit.Must(t, p.Close())
-	if e := s.ended(t); e.Code != websocket.CloseAbnormal || e.ByPeer || !errors.Is(e, io.EOF) {
+	if e := s.ended(t); e.Code != websocket.CloseAbnormal || e.ByPeer || !errors.Is(e, io.ErrUnexpectedEOF) {
 		t.Errorf("Closed was called with %v", e)
 	}
 	testkit.CheckErr(t, "WriteText after the end", c.WriteText("x"), net.ErrClosed)

@@ -3,6 +3,7 @@ package websocket
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,6 +46,7 @@ type Conn struct {
 // connMore is the part of the state of a Conn that few need. Under mu.
 type connMore struct {
 	value  any
+	stream *stream // of NetConn
 	groups []*membership
 }
 
@@ -227,13 +229,17 @@ func (c *Conn) ended(reason error) {
 	if c.end != nil {
 		e = *c.end
 	}
+	stream := c.streamOf()
 	c.mu.Unlock()
 	switch {
 	case before == stateClosed || e.Err != nil: // the handshake is complete, or the reason is known
-	case reason == nil:
-		e.Err = io.EOF
+	case reason == nil || errors.Is(reason, io.EOF):
+		e.Err = io.ErrUnexpectedEOF
 	default:
 		e.Err = reason
+	}
+	if stream != nil {
+		stream.end(&e)
 	}
 	if before != stateOpening {
 		c.h.part(c)

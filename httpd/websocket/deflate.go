@@ -44,7 +44,8 @@ func answerOffer(offer httphead.Option) string {
 	if string(offer.Name) != wsflate.ExtensionName || p.Parse(offer) != nil || p.ServerMaxWindowBits.Defined() && p.ServerMaxWindowBits < maxWindow {
 		return ""
 	}
-	answer := wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true, ServerMaxWindowBits: p.ServerMaxWindowBits}
+	answer := noTakeover
+	answer.ServerMaxWindowBits = p.ServerMaxWindowBits
 	return extension(answer)
 }
 

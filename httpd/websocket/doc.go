@@ -33,6 +33,11 @@
 // frame that is not complete counts as input of the server, within its MaxBuffered. A ping is answered in its turn: after the messages before it
 // were handled. FrameRate limits the number of frames. While output waits for a peer that does not read, the server does not read from it.
 //
+// # Clients and streams
+//
+// [Dial] makes a WebSocket to another server, on the loops of a server.Server; it is served as those of a Handler are. [Conn.NetConn] is a view of a
+// WebSocket as a net.Conn, for libraries that want a stream, and then a goroutine of the program reads it.
+//
 // # Deadlines
 //
 // A peer from which nothing arrives is sent a ping after PingInterval, and cut off after PongTimeout. IdleTimeout limits the time without

@@ -49,7 +49,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { _, _ = h.U
 // Messages are handled when the handler of the request has returned, and also those that the client has sent together with the request. The Conn may
 // be used before. Nothing of the request is kept.
 //
-// Errors: ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request that package httpd does not serve, that is of HTTP/2,
+// Errors: a *HandshakeError, which matches ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request that package httpd does not serve, that is of HTTP/2,
 // or whose ResponseWriter is behind a wrapper without a method Unwrap; ErrClosed if the connection has ended. May block; not in a callback.
 func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	if no := h.checkRequest(r); no != nil && r.ProtoMajor == 1 {
@@ -58,7 +58,7 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		}
 		h.refused.Add(1)
 		http.Error(w, no.text, no.status)
-		return nil, fmt.Errorf("%w: %s", ErrHandshake, no.text)
+		return nil, &HandshakeError{Status: no.status, Text: no.text}
 	}
 	header := http.Header{
 		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Accept": {accept(r.Header.Get("Sec-WebSocket-Key"))},

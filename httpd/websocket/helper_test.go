@@ -3,6 +3,8 @@ package websocket_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455 asks for it
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -290,3 +292,9 @@ func (s *site) ended(t testing.TB) *websocket.CloseError {
 
 // hello is a text that is longer than a frame with a short length.
 var hello = strings.Repeat("hello, world; ", 100)
+
+// acceptOf returns the value of Sec-WebSocket-Accept that answers a request.
+func acceptOf(r *http.Request) string {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 asks for it
+	return base64.StdEncoding.EncodeToString(sum[:])
+}

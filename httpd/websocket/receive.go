@@ -243,7 +243,13 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 	c.handles = true
 	c.ticket.ring.counts.received.Add(1)
 	c.speak()
+	stream := c.streamOf()
 	c.mu.Unlock()
+	if stream != nil {
+		stream.push(p)
+		c.endGather(w)
+		return
+	}
 	if !c.guard("Message", func() { c.h.cfg.Message(Reply{*w, c}, t, p) }) {
 		c.fail(w, violation(CloseInternalError, ""))
 	}
