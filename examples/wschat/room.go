@@ -19,9 +19,9 @@ type note struct {
 	Kind  string   `json:"kind"`            // "said" or "here"
 	Run   string   `json:"run,omitempty"`   // of a message: which start of the server has numbered it
 	ID    int      `json:"id,omitempty"`    // of a message: its number
-	Name  string   `json:"name,omitempty"`  // of a message: who has written it
+	Name  string   `json:"name,omitempty"`  // of a message: its author
 	Text  string   `json:"text,omitempty"`  // of a message
-	Names []string `json:"names,omitempty"` // of "here": who is in the room
+	Names []string `json:"names,omitempty"` // of "here": the members
 }
 
 // kept is the number of messages that are sent to pages which come again.
