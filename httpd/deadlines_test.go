@@ -88,6 +88,14 @@ func (w *slow) serve(rw http.ResponseWriter, req *http.Request, file string) {
 	case "/longwrite":
 		_, err := rw.Write(make([]byte, 16<<20))
 		w.errs <- err
+	case "/stream":
+		var err error
+		for err == nil {
+			if _, err = rw.Write(make([]byte, 4<<10)); err == nil {
+				err = rc.Flush()
+			}
+		}
+		w.errs <- err
 	case "/file":
 		http.ServeFile(rw, req, file)
 	case "/clear":
@@ -114,13 +122,17 @@ func TestASlowClientMeetsTheDeadlines(t *testing.T) {
 		handles, timesOut, isServed bool          // the handler is called; its error is that of a deadline; it returns before the deadline
 	}{
 		{name: "head", head: 10, input: "GET / HTTP/1.1\r\nX: ", sends: true, after: 10},
+		{name: "request line", head: 10, input: "G", sends: true, after: 10},
+		{name: "head of a second request", head: 10, input: get("/") + "GET / HTTP/1.1\r\nX: ", sends: true, after: 10, handles: true},
 		{name: "body that the handler reads", head: none, read: 20, input: postOf("/read", 1000), sends: true, after: 20, handles: true, timesOut: true},
 		{name: "body that the handler does not read", head: none, read: 20, input: postOf("/", 1000), sends: true, after: 20, handles: true},
 		{name: "body that the handler does not read, without ReadTimeout", head: 10, input: postOf("/", 1000), sends: true, after: 10, handles: true},
 		{name: "body in chunks", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n", sends: true, after: 20, handles: true, timesOut: true},
 		{name: "extension of a chunk", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400;", sends: true, after: 20, handles: true, timesOut: true},
+		{name: "trailer", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: ", sends: true, after: 20, handles: true, timesOut: true},
 		{name: "SetReadDeadline", head: none, read: 20, input: postOf("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
 		{name: "answer while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
+		{name: "answer that the handler flushes", write: 30, input: get("/stream"), reads: true, after: 30, handles: true, timesOut: true},
 		{name: "answer after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
 		{name: "answer that is not read", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
 		{name: "answer before the end of the connection", write: 30, input: get("/write", "Connection: close\r\n"), reads: true, after: 30, handles: true, isServed: true},
