@@ -121,7 +121,7 @@ func (p *program) control() {
 	case 1:
 		p.add("SetWriteDeadline", 0, rc.SetWriteDeadline(time.Now().Add(time.Hour)))
 	case 2:
-		if p.w.Header().Get("Content-Length") != "" {
+		if p.written > 0 || p.w.Header().Get("Content-Length") != "" {
 			return // it uses ReadFrom
 		}
 		http.ServeContent(p.w, p.req, "f.html", time.Time{}, strings.NewReader(strings.Repeat("<p>", 1000)))

@@ -89,6 +89,10 @@ func FuzzConnection(f *testing.F) {
 			http.NotFound(w, req) // with a Content-Length that is no number, net/http counts the body less often
 			return
 		}
+		if req.URL.Path == "/panic" {
+			http.NotFound(w, req) // how much is sent before a panic depends on buffers, and HTTP/1.0 does not tell where it ends
+			return
+		}
 		answers(w, req)
 	}))
 	f.Fuzz(func(t *testing.T, data []byte, at uint16, change byte) {
