@@ -11,22 +11,25 @@ import (
 func (c *loopConn) receivedForRequest(p []byte) {
 	l := c.loop
 	c.mu.Lock()
-	c.nread += uint64(len(p))
-	l.traffic.read.Add(uint64(len(p)))
 	in := c.in
 	s := in.stream
 	s.loopReads = false
 	s.add(l, p)
-	grown := s.count(&c.Conn)
+	if grown := s.count(&c.Conn); grown > 0 && l.srv.wouldExceed(0) { // what the request has not taken is dropped, as other input is
+		s.dropAhead()
+		s.count(&c.Conn)
+		c.mu.Unlock()
+		c.closeWith(l.srv.overloaded())
+		return
+	}
+	c.nread += uint64(len(p))
+	l.traffic.read.Add(uint64(len(p)))
 	if s.need > 0 && in.unread() >= s.need {
 		s.wake()
 		s.endWait(l.now())
 	}
 	c.holdAtLimit(in)
 	c.mu.Unlock()
-	if srv := l.srv; grown > 0 && srv.buffered.Load() > srv.cfg.MaxBuffered {
-		c.closeWith(srv.overloaded())
-	}
 }
 
 // holdAtLimit stops reading if the request has no room for more, or so little that many short reads would follow, and does not wait for more.

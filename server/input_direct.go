@@ -23,6 +23,9 @@ func (in *input) readNow(p []byte) (n int, ok bool) {
 	defer in.copying.Unlock()
 	into := p[:min(len(p), readSize)]
 	if in.unread() > 0 || len(into) < minDirect {
+		if cap(s.taken) < readSize && c.loop.srv.wouldExceed(readSize) { // then the loop reads, and ends the connection if it has to
+			return 0, false
+		}
 		into, p = in.spare(), nil
 	}
 	if len(into) == 0 {

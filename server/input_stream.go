@@ -195,6 +195,14 @@ func (in *input) endReading() {
 	s.deadline, s.expired, s.ownLimit = 0, false, false
 }
 
+// dropAhead discards what the request has not taken. Under mu.
+func (s *stream) dropAhead() {
+	if cap(s.ahead) >= readSize {
+		giveLarge(s.ahead)
+	}
+	s.ahead = nil
+}
+
 // count counts the memory of the stream of a request of c in Server.buffered, and returns its growth. Under mu.
 func (s *stream) count(c *Conn) (grown int) {
 	n := cap(s.ahead) + cap(s.taken) + streamOverhead

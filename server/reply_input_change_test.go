@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
@@ -201,6 +202,65 @@ func TestInputOfARequestCountsInMaxBuffered(t *testing.T) {
 		hangUp(nc)
 		s.shutdown(t)
 		s.drained(t)
+	})
+}
+
+// Requests that hold no worker have read a byte each, and more is read ahead for them. At MaxBuffered they are told that their connection ends.
+func TestInputOfDeferredRequestsIsBoundedByMaxBuffered(t *testing.T) {
+	each(t, func(t *testing.T, r rig) {
+		const limit, size, conns = 1 << 20, 60_000, 40
+		begun, errs, release := make(chan struct{}, 1), make(chan error, 1), make(chan struct{})
+		d := withBodies(server.OnWorkers, func(w server.Reply, body io.Reader, _ int) {
+			if w.Defer(time.Hour) != nil { // its connection has ended
+				return
+			}
+			begun <- struct{}{}
+			go func() {
+				_, err := body.Read(make([]byte, 1))
+				errs <- err
+				<-release
+				_, err = io.Copy(io.Discard, body)
+				errs <- err
+				_ = w.Close() // fails if the connection has ended
+			}()
+		})
+		reasons, closed := closings()
+		d.Closed = closed
+		s := start(t, r, &server.Server{Handler: d, MaxBuffered: limit})
+		requests, refused := 0, 0
+		count := func() {
+			if err := testkit.Await(t, errs, "a read"); err != nil {
+				testkit.CheckErr(t, "Read", err, server.ErrClosed, server.ErrOverload)
+				refused++
+			}
+			if held := s.Stats().BufferedBytes; held > limit+64<<10 {
+				t.Fatalf("%d bytes are held, the limit is %d", held, limit)
+			}
+		}
+		var clients [conns]net.Conn
+		for i := range clients {
+			clients[i] = s.dial(t)
+			send(t, clients[i], "now\n")
+			expect(t, clients[i], "now\n")
+		}
+		for _, nc := range clients {
+			send(t, nc, fmt.Sprintln(size))
+			select {
+			case <-begun:
+				requests++
+				go func() { _, _ = nc.Write(noise(size)) }() // fails
+				count()
+			case reason := <-reasons: // there is no room for the request itself
+				testkit.CheckErr(t, "Close", reason, server.ErrOverload)
+			}
+		}
+		close(release)
+		for range requests {
+			count()
+		}
+		if refused == 0 || refused >= 2*requests {
+			t.Errorf("%d of %d reads were refused", refused, 2*requests)
+		}
 	})
 }
 

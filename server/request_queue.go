@@ -6,7 +6,7 @@ import (
 
 // overloads returns an error if n more bytes of input would exceed MaxBuffered.
 func (s *Server) overloads(n int) error {
-	if n > 0 && s.buffered.Load()+int64(n) > s.cfg.MaxBuffered {
+	if n > 0 && s.wouldExceed(n) {
 		return s.overloaded()
 	}
 	return nil

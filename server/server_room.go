@@ -27,6 +27,9 @@ func (s *Server) addBuffered(n int) {
 // isFull reports whether the server holds MaxBuffered bytes or more.
 func (s *Server) isFull() bool { return s.buffered.Load() >= s.cfg.MaxBuffered }
 
+// wouldExceed reports whether n more bytes would be more than MaxBuffered.
+func (s *Server) wouldExceed(n int) bool { return s.buffered.Load()+int64(n) > s.cfg.MaxBuffered }
+
 // awaitRoom makes the loop of c call LowWater when the server holds less than MaxBuffered. Under c.mu.
 func (s *Server) awaitRoom(c *Conn) {
 	s.room.mu.Lock()
