@@ -3,6 +3,7 @@ package httpd
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -86,10 +87,10 @@ func Park(w http.ResponseWriter, r *http.Request, cfg *ParkConfig) (*Parked, err
 	if cfg != nil {
 		c = *cfg
 	}
-	p := &Parked{onTimeout: c.OnTimeout, onGone: c.OnGone, maxPending: c.MaxPending}
 	if c.MaxPending == 0 {
-		p.maxPending = DefaultMaxPending
+		c.MaxPending = DefaultMaxPending
 	}
+	p := &Parked{onTimeout: c.OnTimeout, onGone: c.OnGone, maxPending: int32(max(-1, min(c.MaxPending, math.MaxInt32)))}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultParkTimeout
 	}

@@ -49,7 +49,7 @@ func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []
 	return refused
 }
 
-// Complete is Broadcast and Close of each member, as for long polls that wait for the same event. A member that refuses it is cut off. The
+// Complete is Broadcast, unless b is empty, and Close of each member, as for long polls that wait for the same event. A member that refuses it is cut off. The
 // group is empty afterwards, except for members that were added meanwhile. Any goroutine.
 func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []BroadcastError) {
 	g.mu.Lock()
@@ -151,9 +151,11 @@ func (p *Parked) send(b []byte, done func(error)) (err error) {
 // complete is Write and Close. done is called with the outcome, unless complete fails.
 func (p *Parked) complete(b []byte, done func(*Parked, error)) error {
 	p.mu.Lock()
-	err := p.mayWrite()
-	if err == nil {
-		err = p.write(b)
+	err := p.endError()
+	if err == nil && len(b) > 0 {
+		if err = p.mayWrite(); err == nil {
+			err = p.write(b)
+		}
 	}
 	if err == nil && p.h2 != nil && done != nil {
 		p.h2.write(nil, func(err error) { done(p, err) })

@@ -36,27 +36,23 @@ func NewGroup(cfg *GroupConfig) *Group {
 	return g
 }
 
-// Add makes p a member, which gets the broadcasts from now on. Errors: ErrInvalid if p is in a group; ErrEnded, server.ErrClosed or the cause of
-// ParkConfig.OnGone if p has ended, or its client has gone, or Shutdown has begun. In the last two cases, Add closes p. Any goroutine.
+// Add makes p a member, which gets the broadcasts from now on. Errors: ErrInvalid if p is in a group; ErrEnded or server.ErrClosed if it has
+// ended; the cause of ParkConfig.OnGone if its client has gone or Shutdown has begun. After an error p is as it was. Any goroutine.
 func (g *Group) Add(p *Parked) error {
 	g.mu.Lock()
 	p.mu.Lock()
 	err := p.endError()
-	isGone := err == nil && p.cause != nil
 	switch {
-	case isGone:
+	case err == nil && p.cause != nil:
 		err = p.cause
 	case err == nil && p.group != nil:
 		err = fmt.Errorf("%w: the parked answer is in a group", ErrInvalid)
 	case err == nil:
-		p.group, p.index = g, len(g.members)
+		p.group, p.index = g, int32(len(g.members)) //nolint:gosec // a process has fewer descriptors
 		g.members = append(g.members, p)
 	}
 	p.mu.Unlock()
 	g.mu.Unlock()
-	if isGone {
-		_ = p.Close() // fails if it has ended meanwhile
-	}
 	if err != nil {
 		return fmt.Errorf("httpd: add to a group: %w", err)
 	}

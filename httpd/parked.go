@@ -47,8 +47,8 @@ type Parked struct {
 	onTimeout  func(*Parked)
 	onGone     func(*Parked, error)
 	group      *Group // that it is in; nil for none
-	index      int    // in the list of group. Under the group's mu
-	maxPending int
+	index      int32  // in the list of group. Under the mu of the group
+	maxPending int32  // negative for no limit
 	state      parkState
 	chunked    bool // a stream is sent in chunks
 	silent     bool // a stream has no body, as for HEAD
@@ -111,7 +111,7 @@ func (p *Parked) mayWrite() error {
 	if p.maxPending < 0 {
 		return nil
 	}
-	if n := p.pending(); n >= p.maxPending {
+	if n := p.pending(); n >= int(p.maxPending) {
 		return fmt.Errorf("%w: %d bytes of the answer wait, the limit is %d", server.ErrFull, n, p.maxPending)
 	}
 	return nil

@@ -105,11 +105,19 @@ func (r *response) WriteHeader(status int) {
 		return
 	}
 	r.reqBody.stopContinue()
-	r.status, r.phase = status, phaseStatus
+	r.setStatus(status)
 	if r.header != nil { // later changes of it are not sent
 		r.snapshot = r.header.Clone()
 	}
-	if lengths := r.header["Content-Length"]; len(lengths) > 0 && lengths[0] != "" {
+	r.setLength()
+}
+
+// setStatus ends the phase in which the head may be changed. The caller sets snapshot.
+func (r *response) setStatus(status int) { r.status, r.phase = status, phaseStatus }
+
+// setLength sets the length from the fields in snapshot.
+func (r *response) setLength() {
+	if lengths := r.snapshot["Content-Length"]; len(lengths) > 0 && lengths[0] != "" {
 		n, err := strconv.ParseInt(lengths[0], 10, 64)
 		if err != nil || n < 0 {
 			r.c.h.s.logf("httpd: invalid Content-Length of %q", lengths[0])
@@ -289,8 +297,11 @@ func (r *response) FlushError() error {
 		return ErrParked
 	case phaseEnded:
 		return server.ErrReplyEnded
-	case phaseBegun:
-		r.WriteHeader(http.StatusOK)
+	case phaseBegun: // like WriteHeader, but the head is sent before it can be changed
+		r.reqBody.stopContinue()
+		r.setStatus(http.StatusOK)
+		r.snapshot = r.header
+		r.setLength()
 	}
 	if r.phase == phaseStatus {
 		r.sendHead(nil)

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -99,12 +98,13 @@ type ext struct {
 	counts        bool           // DetachCounted: it counts as open until the function's leave is called
 	unopened      bool           // Open was not called yet: connecting, TLS or a PROXY header comes first
 	handshake     handshakeState // Loop only; see loopConn.handshake
+	unacked       int32          // bytes that the peer's system had not acknowledged at the last check. Loop only
+	lateReads     int32          // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
 	pauses        []any          // the owners of PauseRead
 	reason        error          // why the connection ends; see setReason
-	ctx           context.Context
-	cancel        context.CancelCauseFunc
-	room          chan struct{} // closed when the output has room; made by the goroutine that waits
-	deferred      *outq.Queue   // the writes that wait for the end of the exclusive reply
+	ctx           *connContext   // of Context; nil if it was not called
+	room          chan struct{}  // closed when the output has room; made by the goroutine that waits
+	deferred      *outq.Queue    // the writes that wait for the end of the exclusive reply
 	detach        func(net.Conn, []byte, error)
 	upgrade       *upgrade    // StartTLS
 	afterTLS      *outq.Queue // writes after StartTLS, which will be encrypted
@@ -121,8 +121,6 @@ type ext struct {
 	dialOpened    func(error)   // of DialContext; see Server.dial. Loop only, from the begin of the connection on
 	dialTimeout   time.Duration // of Dial; set before the connection is given to its loop
 	setupDeadline time.Duration // the time by which Dial, or the PROXY header and the TLS handshake, must have ended. Loop only
-	unacked       int           // bytes that the peer's system had not acknowledged at the last check. Loop only
-	lateReads     int           // reads while the server shuts down, the connection is closing, or the peer has hung up. Loop only
 	lastBytes     int64         // bytes read of a connection that only maxLastBytes ends. Loop only
 	readBuf       []byte        // the buffer of the next read, from ReadInto. Loop only
 }

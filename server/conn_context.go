@@ -2,6 +2,12 @@ package server
 
 import "context"
 
+// A connContext is what a connection has for Context.
+type connContext struct {
+	context.Context
+	cancel context.CancelCauseFunc
+}
+
 // Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
 // Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
 // its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. With a CancelHandler,
@@ -12,12 +18,13 @@ func (c *Conn) Context() context.Context {
 	defer c.mu.Unlock()
 	x := c.extra()
 	if x.ctx == nil {
-		x.ctx, x.cancel = context.WithCancelCause(c.loop.srv.baseCtx)
+		ctx, cancel := context.WithCancelCause(c.loop.srv.baseCtx)
+		x.ctx = &connContext{ctx, cancel}
 		if c.state.isDead() || x.canceled {
 			c.endContext()
 		}
 	}
-	return x.ctx
+	return x.ctx.Context
 }
 
 // endContext ends the contexts of Context and of the TLS handshake, if there are any, with the reason of the connection's end as their
@@ -31,8 +38,8 @@ func (c *Conn) endContext() {
 	if x.canceled {
 		cause = ErrPeerClosed
 	}
-	if x.cancel != nil {
-		x.cancel(cause)
+	if x.ctx != nil {
+		x.ctx.cancel(cause)
 	}
 	if x.tls != nil && x.tls.cancel != nil {
 		x.tls.cancel(cause)

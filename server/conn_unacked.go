@@ -20,7 +20,7 @@ func (c *loopConn) noteUnacked() {
 		return
 	}
 	if n, err := sock.Unsent(c.ev.FD()); err == nil && n > maxUnwatched {
-		c.extra().unacked = n
+		c.extra().unacked = int32(n) //nolint:gosec // the system's type
 	}
 }
 
@@ -39,6 +39,6 @@ func (c *loopConn) hasProgressed() bool {
 	if err != nil {
 		return false // the close reports the error
 	}
-	c.ext.unacked = n
-	return n < before
+	c.ext.unacked = int32(n) //nolint:gosec // as above
+	return c.ext.unacked < before
 }

@@ -34,4 +34,7 @@ func TestEveryLimitIsOnByDefault(t *testing.T) {
 	if n := unsafe.Sizeof(loopConn{}); n > 224 && unsafe.Sizeof(uintptr(0)) == 8 {
 		t.Errorf("a connection is %d bytes, its comment says 224", n)
 	}
+	if n := unsafe.Sizeof(ext{}); n > 256 && unsafe.Sizeof(uintptr(0)) == 8 {
+		t.Errorf("what few connections need is %d bytes, more than the 256 of a size class", n)
+	}
 }

@@ -239,7 +239,7 @@ func (c *Conn) handshakeContext() context.Context {
 	defer c.mu.Unlock()
 	x := c.ext
 	if x.ctx != nil {
-		return x.ctx
+		return x.ctx.Context
 	}
 	ctx, cancel := context.WithCancelCause(c.loop.srv.baseCtx)
 	x.tls.cancel = cancel

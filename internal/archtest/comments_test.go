@@ -9,7 +9,7 @@ import (
 )
 
 // documented is the packages whose comments are checked: those for users.
-var documented = []string{"event", "msgqueue", "server", "server/framing", "server/client", "httpd", "httpd/websocket", "memcache", "status", "servertest"}
+var documented = []string{"event", "msgqueue", "server", "server/framing", "server/client", "httpd", "httpd/sse", "httpd/websocket", "memcache", "status", "servertest"}
 
 // goroutines is the phrases that say which goroutine may call a function. One of them ends the comment of each exported function and method.
 var goroutines = []string{

@@ -1,0 +1,90 @@
+package sse
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// ErrInvalid reports a field of an Event that the format cannot express, or a wrong configuration. The text names the field.
+var ErrInvalid = errors.New("sse: invalid event or configuration")
+
+// An Event is a message to the client.
+type Event struct {
+	// ID is the client's position in the stream, which it sends as Last-Event-ID when it connects again. "" leaves it as it is; in a Group
+	// the Group then chooses one.
+	ID string
+	// Name is the type of the event, for addEventListener. "" means "message".
+	Name string
+	// Data is the text of the event. It may have several lines.
+	Data string
+	// Retry, if not 0, sets the time after which the client connects again. It is rounded up to milliseconds.
+	Retry time.Duration
+}
+
+// Append appends the event, as the stream has it, to b. Errors: ErrInvalid, with b as it was. Any goroutine.
+func (e *Event) Append(b []byte) ([]byte, error) {
+	if err := e.check(); err != nil {
+		return b, err
+	}
+	if e.Retry > 0 {
+		b = appendRetry(b, e.Retry)
+	}
+	if e.Name != "" {
+		b = append(append(append(b, "event: "...), e.Name...), '\n')
+	}
+	if e.ID != "" {
+		b = append(append(append(b, "id: "...), e.ID...), '\n')
+	}
+	return append(appendLines(b, "data: ", e.Data), '\n'), nil
+}
+
+// check returns an error if a field cannot be sent.
+func (e *Event) check() error {
+	switch {
+	case strings.ContainsAny(e.ID, "\r\n\x00"):
+		return fmt.Errorf("%w: ID %q has the end of a line or a NUL", ErrInvalid, e.ID)
+	case strings.ContainsAny(e.Name, "\r\n"):
+		return fmt.Errorf("%w: Name %q has the end of a line", ErrInvalid, e.Name)
+	case e.Retry < 0:
+		return fmt.Errorf("%w: Retry is %v", ErrInvalid, e.Retry)
+	case !utf8.ValidString(e.ID):
+		return fmt.Errorf("%w: ID %q is not UTF-8", ErrInvalid, e.ID)
+	case !utf8.ValidString(e.Name):
+		return fmt.Errorf("%w: Name %q is not UTF-8", ErrInvalid, e.Name)
+	case !utf8.ValidString(e.Data):
+		return fmt.Errorf("%w: Data of %d bytes is not UTF-8", ErrInvalid, len(e.Data))
+	}
+	return nil
+}
+
+// appendRetry appends the field retry.
+func appendRetry(b []byte, d time.Duration) []byte {
+	b = strconv.AppendInt(append(b, "retry: "...), int64((d+time.Millisecond-1)/time.Millisecond), 10)
+	return append(b, '\n')
+}
+
+// appendLines appends each line of text with the prefix.
+func appendLines(b []byte, prefix, text string) []byte {
+	for {
+		i := strings.IndexAny(text, "\r\n")
+		line := text
+		if i >= 0 {
+			line = text[:i]
+		}
+		b = append(append(append(b, prefix...), line...), '\n')
+		if i < 0 {
+			return b
+		}
+		if text[i] == '\r' && i+1 < len(text) && text[i+1] == '\n' {
+			i++
+		}
+		text = text[i+1:]
+	}
+}
+
+// appendComment appends a comment, which clients ignore.
+func appendComment(b []byte, text string) []byte { return append(appendLines(b, ": ", text), '\n') }
