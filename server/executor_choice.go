@@ -47,6 +47,9 @@ func (cfg *config) checkExecutors() error {
 		if name == "" || cfg.Executors[name] == nil {
 			return fmt.Errorf("%w: Executors[%q] is a %T", ErrInvalid, name, cfg.Executors[name])
 		}
+		if p, ok := cfg.Executors[name].(*Pool); ok && (p == nil || p.pool == nil) {
+			return fmt.Errorf("%w: Executors[%q] is a Pool that NewPool has not made", ErrInvalid, name)
+		}
 	}
 	cfg.QueueTimeout = max(cfg.QueueTimeout, 0)
 	return nil

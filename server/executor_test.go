@@ -252,6 +252,8 @@ func TestAnUnknownExecutorIsRefused(t *testing.T) {
 	for name, srv := range map[string]*server.Server{
 		`Executors[""]`:  {Executors: map[string]server.Executor{"": newPool(t, 1, 1)}},
 		`Executors["x"]`: {Executors: map[string]server.Executor{"x": nil}},
+		`Executors["y"]`: {Executors: map[string]server.Executor{"y": (*server.Pool)(nil)}},
+		`Executors["z"]`: {Executors: map[string]server.Executor{"z": new(server.Pool)}},
 	} {
 		srv.Handler = server.HandlerFunc(echo)
 		err := srv.Start()

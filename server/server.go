@@ -82,7 +82,8 @@ type Server struct {
 	// value means no limit.
 	Queue int
 	// Executors are further Executors, by name, for the requests of an ExecutorHandler; Dispatcher.Executor names one. The server does not end
-	// them. Datagrams, and the loops themselves, do not use them. A nil Executor, and the name "", are errors.
+	// them. Datagrams, and the loops themselves, do not use them. A nil Executor, a Pool that
+	// NewPool has not made, and the name "", are errors.
 	Executors map[string]Executor
 	// WhenFull says what happens to a request when Queue is reached, or when the Executor for it has no room.
 	WhenFull FullPolicy
