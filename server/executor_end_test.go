@@ -208,7 +208,7 @@ func TestAnExecutorThatBreaksItsContractIsReported(t *testing.T) {
 }
 
 // The connections of an Execute that panics, with OnPanic, or calls runtime.Goexit end with ErrPanic. The loop and the server's own pool
-// continue.
+// continue, and no request is counted any more.
 func TestAnExecuteThatDoesNotReturnEndsItsConnections(t *testing.T) {
 	for name, stop := range map[string]func(){"panic": func() { panic("of the test") }, "Goexit": runtime.Goexit} {
 		for _, concurrent := range []int{1, 4} {
@@ -232,8 +232,10 @@ func TestAnExecuteThatDoesNotReturnEndsItsConnections(t *testing.T) {
 					if name == "panic" && testkit.Await(t, panics, "OnPanic") != "of the test" {
 						t.Error("OnPanic was given another value")
 					}
+					testkit.WantEqual(t, "requests in the Executor", s.executorStats(t, "bad").Queued, 0)
 					hangUp(other)
 					s.shutdown(t)
+					s.drained(t)
 				})
 			})
 		}

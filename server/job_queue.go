@@ -105,10 +105,11 @@ func (q *jobQueue) execute(jobs []Job) (taken int) {
 }
 
 // abort is called when Execute has panicked or called runtime.Goexit with these jobs, which are those of the backlog or, if there is none,
-// of the batch. It is not known which of them it has taken, so their connections are aborted.
+// of the batch. It is not known which of them it has taken, so their connections are aborted. The Run of one that has not begun is a fault.
 func (q *jobQueue) abort(jobs []Job) {
 	for _, j := range jobs {
-		if in := j.withdraw(); in != nil {
+		if in := j.reclaim(); in != nil {
+			q.ex.addQueued(-1)
 			in.abandon(ErrPanic)
 		}
 	}
