@@ -84,6 +84,38 @@ func TestAReplyEndsTheOutputAfterTheEndOfThePeer(t *testing.T) {
 	})
 }
 
+// While a request goes on whose connection is closed in both directions, the loop sleeps, and what the client has sent is read when the request
+// asks for it.
+func TestAConnectionThatIsClosedBothWaysCostsNothing(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
+		shut, goOn, ended := make(chan *server.Conn, 1), make(chan struct{}), make(chan string, 1)
+		s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Placement: p, CancelOnEOF: true, Serve: func(w server.Reply, _ []byte) {
+			wantNil(t, "CloseWrite", w.CloseWrite())
+			w.Blocking()
+			shut <- w.Conn()
+			<-goOn
+			text, err := io.ReadAll(w.Input())
+			wantNil(t, "the input", err)
+			ended <- string(text)
+		}}})
+		nc := s.dial(t)
+		send(t, nc, "go\n")
+		c := testkit.Await(t, shut, "CloseWrite")
+		expectEOF(t, nc)
+		text := strings.Repeat("after the end ", 100)
+		send(t, nc, text)
+		closeWrite(t, nc)
+		testkit.Until(t, "the end of the client's half", func() bool { return server.HasReadEnd(c) })
+		isIdle(t, s)
+		close(goOn)
+		if got := testkit.Await(t, ended, "the end of the input"); got != text {
+			t.Errorf("the request has read %q", got)
+		}
+		testkit.Until(t, "the end of the connection", func() bool { return s.Stats().OpenConns == 0 })
+		s.shutdown(t)
+	})
+}
+
 // No request follows one that has closed the write side, since no answer could be sent: the connection is closed when it ends, without the
 // client's help and in order.
 func TestTheConnectionClosesAfterAReplyThatHasEndedTheOutput(t *testing.T) {

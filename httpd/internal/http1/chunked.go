@@ -110,7 +110,7 @@ func (d *Chunked) begin(line []byte) error {
 		if v < 0 {
 			break
 		}
-		if digits == 15 { // so that the length fits into an int64
+		if digits == 16 || d.left >= 1<<56 { // so that the length fits into an int64; net/http accepts as many digits, of which the first may be zeros
 			return badRequest("chunk length is too large")
 		}
 		d.left = d.left<<4 | int64(v)

@@ -32,7 +32,7 @@ func decode(input []byte, step int) (data []byte, used int, d *Chunked, err erro
 }
 
 func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
-	const body = "5\r\nhello\r\n1;a=\"b\"\r\n \r\n00005 \t; x\r\nworld\r\n0\r\nA: b\r\nTrailer: no\r\nA: c\r\n\r\n"
+	const body = "0000000000000005\r\nhello\r\n1;a=\"b\"\r\n \r\n00005 \t; x\r\nworld\r\n0\r\nA: b\r\nTrailer: no\r\nA: c\r\n\r\n"
 	const after = "GET /"
 	for step := 1; step <= len(body)+len(after); step++ {
 		data, used, d, err := decode([]byte(body+after), step)
@@ -48,7 +48,7 @@ func TestChunksAreDecodedHoweverTheyArrive(t *testing.T) {
 func TestMalformedChunksAreRefused(t *testing.T) {
 	for _, body := range []string{
 		"5\nhello\r\n0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "5\r\nhelloX\r\n0\r\n\r\n", "5\r\nhello\rX0\r\n\r\n", "\r\n", ";\r\n", " 5\r\nhello\r\n", "5 \r\nhello\r\n", "+5\r\nhello\r\n", "0x5\r\nhello\r\n",
-		"g\r\n", "1000000000000000\r\n", "5;\x00\r\nhello\r\n", "5x\r\nhello\r\n", "0\r\nA b\r\n\r\n", "0\r\nA: \x01\r\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\n\n", strings.Repeat("0", maxChunkLine+1),
+		"g\r\n", "1000000000000000\r\n", "00000000000000005\r\n", "5;\x00\r\nhello\r\n", "5x\r\nhello\r\n", "0\r\nA b\r\n\r\n", "0\r\nA: \x01\r\n\r\n", "0\r\n A: b\r\n\r\n", "0\r\n\n", strings.Repeat("0", maxChunkLine+1),
 		strings.Repeat("1;"+strings.Repeat("x", 1000)+"\r\nx\r\n", 20) + "0\r\n\r\n", "0\r\n" + strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 100) + "\r\n",
 	} {
 		var refused *StatusError
