@@ -84,7 +84,7 @@ var importers = []importer{
 	{pkg: "httpd/websocket", imports: servers("httpd", "httpd/internal/http1"), foreign: []string{"github.com/gobwas/ws", "github.com/gobwas/httphead", "github.com/klauspost/compress"},
 		tests: []string{leak, kit}},
 	{pkg: "httpd/sse", imports: []string{"event", "server", "httpd"}, tests: []string{leak, kit}},
-	{pkg: "httpd/interop", tests: []string{"httpd", "httpd/websocket", leak, kit}},
+	{pkg: "httpd/interop", tests: []string{"httpd", "httpd/sse", "httpd/websocket", leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
 	{pkg: "cmd/evtop", imports: servers("status"), foreign: []string{sys, "github.com/spf13/pflag", "charm.land/bubbletea/v2"}, tests: []string{leak, kit}},
