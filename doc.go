@@ -21,6 +21,7 @@
 //   - [github.com/evmq/evmq/server]: servers on event loops, with listeners, connections, workers, limits, deadlines, TLS and shutdown.
 //   - [github.com/evmq/evmq/server/client]: requests to other servers and their answers, over a pool of connections.
 //   - [github.com/evmq/evmq/httpd]: HTTP servers on event loops, for the handlers of net/http.
+//   - [github.com/evmq/evmq/httpd/sse]: server-sent events in these handlers.
 //   - [github.com/evmq/evmq/httpd/websocket]: WebSockets in these handlers, and clients.
 //   - [github.com/evmq/evmq/memcache]: a cache with memcached's protocols, as a library. The program is cmd/evcached.
 //   - examples: one small program for each idea. handoff shows the use for which event_msgqueue was written.

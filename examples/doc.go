@@ -23,6 +23,7 @@
 //
 //   - httphello: a handler of package net/http
 //   - httpfiles: the files of a directory, by HTTP or HTTPS, and an end that waits for transfers
+//   - sse: notes by server-sent events and by long polls, with a page that connects again and misses nothing
 //   - wschat: a chat over WebSocket, with a page that connects again and misses nothing
 //
 // A client to try the servers with, on every system that has Go:

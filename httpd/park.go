@@ -133,6 +133,7 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	if r.reqBody.isExpected() || !r.reqBody.discardRest() {
 		r.closes = true
 	}
+	r.reqBody.end()
 	if err := r.w.Flush(); err != nil { // from now on the connection is written
 		return err
 	}

@@ -1,7 +1,8 @@
 // Package sse sends server-sent events, as the HTML standard defines them and EventSource in browsers receives them, on the parked requests of
 // package [github.com/evmq/evmq/httpd]. A stream that waits for its next event holds no goroutine.
 //
-//	events := sse.NewGroup(nil)
+//	events, err := sse.NewGroup(nil)
+//	...
 //	http.Handle("/events", events)
 //	...
 //	events.Send(sse.Event{Name: "price", Data: "42"}, nil) // to every client, from any goroutine

@@ -88,7 +88,7 @@ var importers = []importer{
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
 	{pkg: "cmd/evtop", imports: servers("status"), foreign: []string{sys, "github.com/spf13/pflag", "charm.land/bubbletea/v2"}, tests: []string{leak, kit}},
-	{pkg: "examples/...", imports: servers("httpd", "httpd/websocket", "memcache", "status", "servertest"), foreign: []string{sys}, tests: []string{leak, kit}},
+	{pkg: "examples/...", imports: servers("httpd", "httpd/sse", "httpd/websocket", "memcache", "status", "servertest"), foreign: []string{sys}, tests: []string{leak, kit}},
 	{pkg: "."}, // its doc.go is the map of the repository
 
 	// Modules of their own. Their dependencies are in their go.mod files.
