@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/httpd/websocket"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
@@ -229,5 +230,54 @@ func TestAPanicInMessageEndsItsWebSocket(t *testing.T) {
 		p.wantClose(1011)
 		other.send(text("hello"))
 		other.want(0x80|opBinary, "hello")
+	})
+}
+
+// The peer reads slowly what was written before the close frame, and is not cut off by CloseTimeout.
+func TestCloseWaitsForAPeerThatReadsSlowly(t *testing.T) {
+	clock := testkit.NewClock()
+	opened := make(chan *websocket.Conn, 1)
+	s := newSite(t, &websocket.Config{WriteTimeout: -1, PingInterval: -1, Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) { opened <- w.Conn() }})
+	s.LoopConfig = &event.Config{Clock: clock}
+	s.Socket.WriteBuffer = 16 << 10
+	s.run(t)
+	p := s.dial(t, "")
+	c := p.conn(opened)
+	m := noise(100_000)
+	sent := 0
+	testkit.Until(t, "output to wait", func() bool {
+		if c.WriteMessage(websocket.Binary, []byte(m)) == nil {
+			sent++
+			return false
+		}
+		return true
+	})
+	testkit.Must(t, c.Close(websocket.CloseNormal, ""))
+	before := c.Buffered()
+	for i := range sent {
+		if p.want(0x80|opBinary, m); i%10 == 9 && before > 0 { // the kernel takes more after a megabyte
+			testkit.Until(t, "output to be taken", func() bool { return c.Buffered() < before })
+			before = c.Buffered()
+			clock.Advance(3 * time.Second)
+		}
+	}
+	p.want(0x80|opClose, closing(1000, ""))
+	p.send(frame(0x80|opClose, closing(1000, "")))
+	p.wantEnd()
+}
+
+// Messages to the Conn wait for the end of a Reply that is sent in pieces. The close frame follows them, too.
+func TestCloseFollowsMessagesThatWaitForALongReply(t *testing.T) {
+	both(t, func(t *testing.T, placement server.Placement) {
+		long := noise(200_000)
+		s := start(t, &websocket.Config{Placement: placement, Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) {
+			_ = w.WriteBinary([]byte(long))
+			testkit.CheckErr(t, "WriteText", w.Conn().WriteText("aside"))
+			testkit.CheckErr(t, "Close", w.Conn().Close(websocket.CloseNormal, ""))
+		}})
+		p := s.dial(t, "", text("question"))
+		p.want(0x80|opBinary, long)
+		p.want(0x80|opText, "aside")
+		p.want(0x80|opClose, closing(1000, ""))
 	})
 }

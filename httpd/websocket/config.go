@@ -85,8 +85,8 @@ type Config struct {
 	ReadTimeout time.Duration
 	// WriteTimeout limits the time for which the peer takes none of the output that waits. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
-	// CloseTimeout limits the time in which the peer answers a close frame, and then in which it closes the connection. 0 means
-	// DefaultCloseTimeout; a negative value is an error.
+	// CloseTimeout limits the time in which the peer answers a close frame, and then in which it closes the connection. It begins again while the peer takes
+	// output. 0 means DefaultCloseTimeout; a negative value is an error.
 	CloseTimeout time.Duration
 
 	// ErrorLog logs panics of Message and Closed. Nil means the log package's standard logger.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -36,8 +37,8 @@ type Conn struct {
 	spoke    uint32     // see keepalive.go
 	state    connState
 	handles  bool // Message runs
-	gathered bool // Message has written to its Reply, and the bytes may not be output of sc yet
-	pending  bool // the close frame has to follow the bytes that Message has gathered
+	gathered bool // the latest Message has written to its Reply, and the bytes may not be output of sc yet, also when it has returned
+	pending  bool // the close frame has to follow these bytes, or waits for room
 	leaving  bool // Shutdown was called before open
 	end      *CloseError
 	more     *connMore // state that few WebSockets need; nil for most
@@ -137,8 +138,8 @@ func (c *Conn) Buffered() int { return c.sc.Stats().BufferedBytes }
 
 // Close begins the close handshake: the messages that were accepted are sent, and then a close frame with code and reason, which has at most
 // 123 bytes. With CloseNoStatus the frame is empty. From now on messages are refused with ErrClosed, and those that arrive are discarded. While Message runs and has written to its Reply, the
-// close frame follows when it returns. Close does not wait. If the peer does not answer within Config.CloseTimeout, or
-// if there is no room for the frame because the peer does not read, the connection ends.
+// close frame follows when it returns. Close does not wait. If the peer neither answers nor takes output for Config.CloseTimeout, the connection
+// ends.
 //
 // Errors: ErrInvalid if the code may not be sent, or the reason is too long or not UTF-8; ErrClosed. Any goroutine.
 func (c *Conn) Close(code CloseCode, reason string) error {
@@ -156,14 +157,13 @@ func (c *Conn) close(e *CloseError) error {
 		return fmt.Errorf("close: %w", ErrClosed)
 	}
 	c.state, c.end = stateClosing, e
-	c.pending = c.gathered
-	hasRoom := c.pending || c.writeClose(nil) == nil
+	c.pending = c.gathered || errors.Is(c.writeClose(nil), ErrFull) // other errors mean that the connection has ended
+	replied := c.gathered && !c.handles
 	c.mu.Unlock()
-	if !hasRoom {
-		c.sc.Abort()
-		return nil
+	if replied {
+		c.sc.AfterFunc(0, c.sendPending)
 	}
-	c.sc.AfterFunc(c.h.cfg.CloseTimeout, c.closeExpired)
+	c.expectClose(c.sc.Stats().BytesWritten)
 	return nil
 }
 
@@ -172,18 +172,44 @@ func (c *Conn) Abort() { c.sc.Abort() }
 
 // writeClose writes the close frame of c.end, to w if it is not nil. Under mu, or if state is not stateOpen and the caller has the input.
 func (c *Conn) writeClose(w *server.Reply) error {
+	if w != nil { // messages to the Conn, which may wait for the end of a long Reply, are sent first
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
 	var array [maxControl]byte
 	return c.writeControl(w, ws.OpClose, appendClose(array[:0], c.end.Code, c.end.Reason))
 }
 
-// closeExpired is called on the loop when CloseTimeout has passed after Close.
-func (c *Conn) closeExpired() {
+// sendPending sends a close frame that has waited for room or for the bytes of a Reply, if these are output now. On the loop.
+func (c *Conn) sendPending() {
 	c.mu.Lock()
-	expired := c.state == stateClosing
-	c.mu.Unlock()
-	if expired {
-		c.cutOff(ErrCloseTimeout)
+	defer c.mu.Unlock()
+	switch {
+	case !c.pending || c.state != stateClosing || c.handles: // when Message returns, the frame follows its Reply
+	case c.sc.Requests().Pending() > 0: // Message has returned, and its Reply ends now, on a worker
+		c.sc.AfterFunc(time.Millisecond, c.sendPending)
+	default:
+		c.pending = errors.Is(c.writeClose(nil), ErrFull)
 	}
+}
+
+// expectClose ends the connection when CloseTimeout has passed without the peer's close frame. As long as the peer takes output that was written before
+// this side's close frame, the time begins again. written is the number of bytes that it has taken so far.
+func (c *Conn) expectClose(written uint64) {
+	c.sc.AfterFunc(c.h.cfg.CloseTimeout, func() {
+		c.mu.Lock()
+		waits := c.state == stateClosing
+		c.mu.Unlock()
+		now := c.sc.Stats().BytesWritten
+		switch {
+		case !waits:
+		case now > written:
+			c.expectClose(now)
+		default:
+			c.cutOff(ErrCloseTimeout)
+		}
+	})
 }
 
 // fail ends the connection of a peer that has broken a rule. It is called by the goroutine that has the input; w is the Reply of the request that

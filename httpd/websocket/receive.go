@@ -55,6 +55,12 @@ func (h *connHandler) Close(sc *server.Conn, reason error) {
 // MaxInput implements server.LimitHandler.
 func (h *connHandler) MaxInput() int { return (*frames)(h).MaxLen() }
 
+// HighWater implements server.MarkHandler.
+func (h *connHandler) HighWater(*server.Conn) {}
+
+// LowWater implements server.MarkHandler.
+func (h *connHandler) LowWater(*server.Conn) { (*Conn)(h).sendPending() }
+
 // Shutdown implements server.ShutdownHandler.
 func (h *connHandler) Shutdown(*server.Conn) {
 	c := (*Conn)(h)
@@ -70,6 +76,7 @@ func (h *connHandler) Shutdown(*server.Conn) {
 var (
 	_ server.LimitHandler    = (*connHandler)(nil)
 	_ server.ShutdownHandler = (*connHandler)(nil)
+	_ server.MarkHandler     = (*connHandler)(nil)
 )
 
 // frames is a Conn as the framing of its input: a message of the framing is a frame.
@@ -240,7 +247,7 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 		c.mu.Unlock()
 		return
 	}
-	c.handles = true
+	c.handles, c.gathered = true, false // the Reply of the message before is output
 	c.ticket.ring.counts.received.Add(1)
 	c.speak()
 	stream := c.streamOf()
@@ -260,7 +267,7 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 func (c *Conn) endGather(w *server.Reply) {
 	c.mu.Lock()
 	pending := c.pending
-	c.pending, c.gathered, c.handles = false, false, false
+	c.pending, c.handles = false, false
 	c.mu.Unlock()
 	if pending {
 		_ = c.writeClose(w) // fails if the connection has ended
