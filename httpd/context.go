@@ -2,6 +2,7 @@ package httpd
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ type requestContext struct {
 	mu     sync.Mutex // guards what follows
 	inner  context.Context
 	cancel context.CancelCauseFunc
-	stop   func() bool // ends the watch of the connection
+	stop   func() bool // ends the watch of the connection; nil if there is none
 	cause  error       // if the request has ended; nil before
 	parked *Parked     // has the request's answer, and ends the context; nil for most
 }
@@ -33,11 +34,11 @@ func (x *requestContext) materialize() context.Context {
 		x.cancel(x.cause)
 		return x.inner
 	}
-	conn := x.reply.Context()
-	cancel := x.cancel
-	x.stop = context.AfterFunc(conn, func() { cancel(context.Cause(conn)) })
-	if conn.Err() != nil { // AfterFunc calls its function on another goroutine
-		cancel(context.Cause(conn))
+	stop, err := x.reply.OnCancel(x.cancel)
+	if err == nil {
+		x.stop = stop
+	} else if !errors.Is(err, server.ErrReplyEnded) { // it has ended only if the answer is parked, and then the Parked ends the context
+		x.cancel(err)
 	}
 	if x.parked != nil {
 		if cause := x.parked.keepContext(x); cause != nil {
@@ -60,8 +61,10 @@ func (x *requestContext) endLocked(cause error) {
 		return
 	}
 	x.cause = cause
-	if x.inner != nil {
+	if x.stop != nil {
 		x.stop()
+	}
+	if x.inner != nil {
 		x.cancel(x.cause)
 	}
 }

@@ -12,7 +12,7 @@ type connContext struct {
 // Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
 // its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. With a CancelHandler,
 // such as a Dispatcher with CancelOnEOF, it ends then, too, and the cause is ErrPeerClosed. It ends when the client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
-// failed write. Any goroutine.
+// failed write. From its first call until the connection ends, it takes up about 500 bytes; see Reply.OnCancel. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,16 +27,27 @@ func (c *Conn) Context() context.Context {
 	return x.ctx.Context
 }
 
-// endContext ends the contexts of Context and of the TLS handshake, if there are any, with the reason of the connection's end as their
-// cause, or ErrPeerClosed. Under mu.
+// isCanceled reports whether the contexts have ended because the peer has closed its sending half. Under the connection's mu.
+func (x *ext) isCanceled() bool { return x != nil && x.canceled }
+
+// cancelCause returns the cause of the end of the contexts: the reason of the connection's end, or ErrPeerClosed. Under the connection's mu.
+func (x *ext) cancelCause() error {
+	switch {
+	case x == nil:
+		return ErrClosed
+	case x.canceled:
+		return ErrPeerClosed
+	}
+	return orClosed(x.reason)
+}
+
+// endContext ends the contexts of Context and of the TLS handshake, if there are any, and calls the functions of Reply.OnCancel. Under mu.
 func (c *Conn) endContext() {
 	x := c.ext
+	cause := x.cancelCause()
+	c.loop.cancels.end(c, cause)
 	if x == nil {
 		return
-	}
-	cause := orClosed(x.reason)
-	if x.canceled {
-		cause = ErrPeerClosed
 	}
 	if x.ctx != nil {
 		x.ctx.cancel(cause)

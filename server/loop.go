@@ -58,6 +58,7 @@ type loop struct {
 	watchers     []*event.Watcher                // of the end of a turn, and of the end of the loop
 	endReason    error                           // the reason of the connections when the loop has ended; nil before
 	ended        atomic.Bool                     // endReason was set. Any goroutine
+	cancels      cancelWatches                   // the functions of Reply.OnCancel. Any goroutine
 	late         lateWork                        // work after the end of the loop. Any goroutine
 	goneOnce     sync.Once                       // closes gone
 	gone         chan struct{}                   // closed when the loop has ended, with its connections and listeners. Any goroutine

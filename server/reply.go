@@ -129,8 +129,8 @@ func (w Reply) Blocking() {
 // Conn returns the connection that the request came from, also when the reply has ended. It returns nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 
-// Context returns Conn.Context of the connection, which ends with the connection, and at the latest when the context of Shutdown ends. It
-// panics for the zero Reply. Any goroutine.
+// Context returns Conn.Context of the connection, which ends with the connection, and at the latest when the context of Shutdown ends, and
+// exists until then. OnCancel does without. It panics for the zero Reply. Any goroutine.
 func (w Reply) Context() context.Context { return w.c.Context() }
 
 // add makes the gathered bytes, followed by p, output of the connection.

@@ -55,19 +55,20 @@ type replyState struct {
 
 	word atomic.Uint64 // the leadWord of the latest call of a function on the loop; 0 before. It is out of date when the call has ended
 
-	mu       sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
-	c        *Conn
-	buf      []byte     // gathered bytes, not yet output
-	small    []byte     // while buf is a largeBuffer: the small buffer that it has replaced, empty
-	room     int        // the most bytes that are gathered: replyBuffer or inlineReply
-	err      error      // the error of an earlier call; all later calls return it
-	order    uint64     // Concurrent: the request's number among those of its connection; else 0
-	counted  int        // bytes of buf, and of deferral, counted in Server.buffered
-	phase    replyPhase // changed under c.mu, too, so that either lock is enough to read it
-	overfull bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
-	refused  bool       // the reply is BusyText; no worker has answered
-	isFinal  bool       // CloseWrite was called: the reply accepts no more bytes. Changed under c.mu, too
-	deferral *deferral  // nil if the reply was not deferred
+	mu        sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
+	c         *Conn
+	buf       []byte     // gathered bytes, not yet output
+	small     []byte     // while buf is a largeBuffer: the small buffer that it has replaced, empty
+	room      int        // the most bytes that are gathered: replyBuffer or inlineReply
+	err       error      // the error of an earlier call; all later calls return it
+	order     uint64     // Concurrent: the request's number among those of its connection; else 0
+	counted   int        // bytes of buf, and of deferral, counted in Server.buffered
+	phase     replyPhase // changed under c.mu, too, so that either lock is enough to read it
+	overfull  bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
+	refused   bool       // the reply is BusyText; no worker has answered
+	isFinal   bool       // CloseWrite was called: the reply accepts no more bytes. Changed under c.mu, too
+	isWatched bool       // OnCancel was called. Under c.mu
+	deferral  *deferral  // nil if the reply was not deferred
 
 	limit *writeLimit // of SetWriteDeadline; nil for none. Under c.mu
 }
@@ -98,6 +99,7 @@ func (r *replyState) end(phase replyPhase) {
 	}
 	r.endFinal()
 	r.dropLimit()
+	r.endWatch()
 	r.become(phase)
 }
 

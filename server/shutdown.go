@@ -193,7 +193,7 @@ func (s *Server) unfinished(ctx context.Context) error {
 // shutDown carries out a Shutdown. After the end of ctx, only its last steps, from the end of the loops on, may wait for longer than grace.
 func (s *Server) shutDown(ctx context.Context) error {
 	if ctx.Err() != nil {
-		s.cancelBase(ErrServerClosed) // no connection is accepted any more
+		s.endContexts() // no connection is accepted any more
 	}
 	s.stopListening(ctx)
 	s.awaitDone(ctx, grace, waited(s.adding.Wait)) // these calls end soon, unless PickLoop blocks
@@ -204,6 +204,14 @@ func (s *Server) shutDown(ctx context.Context) error {
 		s.drainAll(ctx)
 	}
 	return s.finish(ctx, s.awaitOrAbort(ctx))
+}
+
+// endContexts ends the contexts of all connections, also of loops that are blocked.
+func (s *Server) endContexts() {
+	s.cancelBase(ErrServerClosed)
+	for _, l := range s.loops {
+		l.cancels.endAll(ErrServerClosed)
+	}
 }
 
 // stopListening closes the listeners and stops receiving datagrams, each on its loop, and waits for that.
@@ -250,7 +258,7 @@ func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 	late := &ShutdownError{Cause: context.Cause(ctx), Conns: s.open.len(), Deferred: int(s.deferrals.Load())}
 	s.aborted.Store(int64(late.Conns))
 	s.abandoned.Store(int64(late.Deferred))
-	s.cancelBase(ErrServerClosed)
+	s.endContexts()
 	// Each loop aborts its own connections. A blocked loop does so when it continues, and delays no other loop.
 	aborted := make(chan struct{}, len(s.loops))
 	for _, l := range s.loops {
@@ -262,7 +270,7 @@ func (s *Server) awaitOrAbort(ctx context.Context) *ShutdownError {
 
 // finish ends the loops and workers. The only connections that are left are those of blocked handlers.
 func (s *Server) finish(ctx context.Context, late *ShutdownError) error {
-	s.cancelBase(ErrServerClosed)
+	s.endContexts()
 	s.handshakes.stop()
 	s.pool.Close()
 	s.awaitJobs(ctx)
