@@ -62,3 +62,53 @@ func TestTheWSChatPageInChromium(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.wait()
 }
+
+// note posts a note, which the form keeps until the server has it.
+func (p *tab) note(text string) {
+	p.t.Helper()
+	p.evaluate(fmt.Sprintf("document.getElementById('text').value = %q; document.querySelector('#write button').click()", text))
+	p.until("the note is posted", "document.getElementById('text').value === ''")
+}
+
+// notes waits for the texts of all notes, separated by bars.
+func (p *tab) notes(want string) {
+	p.t.Helper()
+	p.until("the notes", fmt.Sprintf("[...document.querySelectorAll('#notes li')].map(e => e.textContent).join('|') === %q", want))
+}
+
+// TestTheSSEPageInChromium: what one page posts, both show, once and in order, also after a deploy.
+func TestTheSSEPageInChromium(t *testing.T) {
+	b := startBrowser(t)
+	p := start(t, build(t, "sse"), "-addr", "127.0.0.1:0")
+	addr := p.line("listening on ")
+	phone, screen := b.open("http://"+addr+"/", phoneWidth, phoneHeight), b.open("http://"+addr+"/", screenWidth, screenHeight)
+	const connected = "document.getElementById('state').textContent === 'connected'"
+	for _, page := range []*tab{phone, screen} {
+		page.until("the page is connected", connected)
+	}
+	phone.note("from the phone")
+	screen.note("<b>from</b> a-long-word-that-is-wider-than-the-screen-of-a-phone-that-is-wider-than-the-screen-of-a-phone")
+	const before = "from the phone|<b>from</b> a-long-word-that-is-wider-than-the-screen-of-a-phone-that-is-wider-than-the-screen-of-a-phone"
+	for _, page := range []*tab{phone, screen} {
+		page.notes(before)
+	}
+
+	p.signal(syscall.SIGTERM)
+	p.wait()
+	phone.until("the page says that it is not connected", "document.getElementById('state').textContent === 'connecting again'")
+	phone.screenshot("sse-phone-away")
+	p = start(t, build(t, "sse"), "-addr", addr)
+	p.line("listening on ")
+	for _, page := range []*tab{phone, screen} {
+		page.until("the page is connected again", connected)
+	}
+	phone.note("after the deploy")
+	for name, page := range map[string]*tab{"phone": phone, "screen": screen} {
+		page.notes(before + "|after the deploy")
+		page.fitsTheScreen()
+		page.hasNoColor()
+		page.screenshot("sse-" + name)
+	}
+	p.signal(syscall.SIGTERM)
+	p.wait()
+}
