@@ -56,6 +56,11 @@
 // refers to it or its context is waited for. Up to 2 KB that are gathered before the head is sent do not count in MaxBuffered. Package
 // [github.com/evmq/evmq/httpd/sse] sends server-sent events on parked requests.
 //
+// # Other protocols
+//
+// Package [github.com/evmq/evmq/httpd/websocket] serves WebSockets in a handler. [Upgrade] passes the connection of a request to a server.Handler of any other
+// protocol. Such a connection stays on its loop, and holds no goroutine.
+//
 // # HTTP/2
 //
 // A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It counts
