@@ -3,6 +3,7 @@ package websocket
 import (
 	"fmt"
 	"log"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -76,8 +77,8 @@ type Config struct {
 	// PingInterval is the time without input after which a ping is sent. 0 means DefaultPingInterval; a negative value means no pings. The checks are late by
 	// a quarter of the shortest of this and the next two at most.
 	PingInterval time.Duration
-	// PongTimeout limits the time after that ping in which nothing arrives. 0 means DefaultPongTimeout. While Message runs, and while output waits for the
-	// peer, neither counts.
+	// PongTimeout limits the time after that ping in which nothing arrives. 0 means DefaultPongTimeout. While Message runs, while output waits for the
+	// peer, and while Conn.NetConn holds as much as it may, neither counts.
 	PongTimeout time.Duration
 	// IdleTimeout limits the time for which no message is sent or received. Then the WebSocket is closed with CloseGoingAway. 0 means none.
 	IdleTimeout time.Duration
@@ -104,6 +105,7 @@ func resolve(cfg *Config) (*Config, error) {
 		return nil, err
 	}
 	setDefault(&c.MaxMessage, DefaultMaxMessage)
+	c.MaxMessage = min(c.MaxMessage, math.MaxInt/4) // so that sums with it do not overflow
 	setDefault(&c.MaxFragments, DefaultMaxFragments)
 	setDefault(&c.FrameBurst, max(1, int(c.FrameRate)))
 	setDefault(&c.DeflateLevel, 1)

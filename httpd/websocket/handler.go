@@ -68,6 +68,12 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		header["Sec-WebSocket-Protocol"] = []string{name}
 	}
 	c.acceptDeflate(r, header)
+	for key := range header { // those that the program has set are spelled otherwise, and would be sent, too
+		w.Header().Del(key)
+	}
+	if !c.deflates {
+		w.Header().Del("Sec-WebSocket-Extensions")
+	}
 	err := httpd.Upgrade(w, header, func(sc *server.Conn) (server.Handler, error) {
 		c.sc = sc
 		sc.SetTimeouts(h.timeouts)

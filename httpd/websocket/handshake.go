@@ -22,6 +22,9 @@ type refusal struct {
 	header http.Header
 }
 
+// upgradeRequired has the fields of an answer with 426, which names the protocol also if only the version is wrong: RFC 9110, section 15.5.22.
+var upgradeRequired = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Version": {version}}
+
 // checkRequest returns a refusal if r is no valid opening handshake.
 func (h *Handler) checkRequest(r *http.Request) *refusal {
 	switch key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-WebSocket-Key")); {
@@ -30,9 +33,9 @@ func (h *Handler) checkRequest(r *http.Request) *refusal {
 	case r.ProtoMajor == 1 && !r.ProtoAtLeast(1, 1):
 		return &refusal{http.StatusBadRequest, "the request is of HTTP/1.0", nil}
 	case !http1.HasToken(r.Header["Upgrade"], "websocket") || !http1.HasToken(r.Header["Connection"], "upgrade"):
-		return &refusal{http.StatusUpgradeRequired, "the request asks for no upgrade to WebSocket", http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}}}
+		return &refusal{http.StatusUpgradeRequired, "the request asks for no upgrade to WebSocket", upgradeRequired}
 	case !slices.Equal(r.Header["Sec-Websocket-Version"], []string{version}):
-		return &refusal{http.StatusUpgradeRequired, "the version is not " + version, http.Header{"Sec-WebSocket-Version": {version}}}
+		return &refusal{http.StatusUpgradeRequired, "the version is not " + version, upgradeRequired}
 	case len(r.Header["Sec-Websocket-Key"]) != 1 || err != nil || len(key) != 16:
 		return &refusal{http.StatusBadRequest, "Sec-WebSocket-Key is not valid", nil}
 	case r.ContentLength != 0:

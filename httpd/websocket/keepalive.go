@@ -49,8 +49,8 @@ func (c *Conn) nextCheck(r *ring, now uint32) uint32 {
 func (c *Conn) check(r *ring, now uint32) (next uint32) {
 	cfg := c.h.cfg
 	c.mu.Lock()
-	open, handles, idle := c.state == stateOpen, c.handles, cfg.IdleTimeout > 0 && int32(now-c.spoke) >= int32(r.ticks(cfg.IdleTimeout))
-	if handles { // what arrives meanwhile is not read
+	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.spoke) >= int32(r.ticks(cfg.IdleTimeout))
+	if unread { // what arrives meanwhile is not read
 		c.heard, c.spoke, idle = now|1, now, false
 	}
 	next = c.nextCheck(r, now)
@@ -62,7 +62,7 @@ func (c *Conn) check(r *ring, now uint32) (next uint32) {
 		c.closeIdle()
 	case c.Buffered() > 0: // a ping could not be sent; WriteTimeout applies
 		return now + slots/2
-	case cfg.PingInterval <= 0 || handles:
+	case cfg.PingInterval <= 0 || unread:
 	case c.heard == pinged:
 		c.cutOff(ErrPongTimeout)
 	case int32(now-c.heard) >= int32(r.ticks(cfg.PingInterval)):

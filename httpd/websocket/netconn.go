@@ -77,6 +77,16 @@ func (s *stream) push(p []byte) {
 	s.wake()
 }
 
+// isPaused reports whether the WebSocket is not read. s may be nil.
+func (s *stream) isPaused() bool {
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused
+}
+
 // wake makes a Read look again.
 func (s *stream) wake() {
 	select {

@@ -131,7 +131,6 @@ func (c *Conn) checkHeader(h ws.Header) error {
 	if c.partial != nil {
 		state = state.Set(ws.StateFragmented)
 	}
-	size := h.Length
 	if c.deflates && h.Rsv == rsv1 && (h.OpCode == ws.OpText || h.OpCode == ws.OpBinary) {
 		h.Rsv = 0 // the message is compressed
 	}
@@ -141,10 +140,11 @@ func (c *Conn) checkHeader(h ws.Header) error {
 	if h.OpCode.IsControl() {
 		return nil
 	}
+	room := int64(c.h.cfg.MaxMessage)
 	if c.partial != nil {
-		size += int64(len(c.partial.buf))
+		room -= int64(len(c.partial.buf))
 	}
-	if size > int64(c.h.cfg.MaxMessage) {
+	if h.Length > room { // the sum of the lengths may overflow
 		return violation(CloseTooBig, "")
 	}
 	return nil
