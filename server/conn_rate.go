@@ -35,6 +35,9 @@ func (c *loopConn) readAllowance(want int) int {
 	if own == nil && group == nil {
 		return want
 	}
+	if group.Reserves(c.loop.now(), want, &r.readShare) {
+		want = c.arrived(want)
+	}
 	n, at := c.allowance(own, group, want, &r.readShare)
 	if n == 0 {
 		c.holds.add(holdRate)
@@ -43,6 +46,16 @@ func (c *loopConn) readAllowance(want int) int {
 		c.armAt(at)
 	}
 	return n
+}
+
+// arrived returns the number of bytes that a read of want bytes would return, or 1 if it would return the end of the stream or an error. A
+// connection that has received little must not reserve more of the group's bucket: what it leaves is lost to the other connections.
+func (c *loopConn) arrived(want int) int {
+	n, err := sock.Unread(c.ev.FD())
+	if err != nil {
+		return want
+	}
+	return min(want, max(n, 1))
 }
 
 // writeAllowance returns how many bytes, at most limit, may be written now. If it returns 0, writing has stopped until the limits allow more.

@@ -85,6 +85,13 @@ func IsDraining(c *Conn) bool {
 	return <-draining
 }
 
+// IsThrottled reports whether the rate limits hold the connection.
+func IsThrottled(c *Conn) bool {
+	throttled := make(chan bool)
+	c.loop.do(func() { throttled <- c.loopPart().isThrottled() })
+	return <-throttled
+}
+
 // HasReadEnd reports whether the end of the peer's half was read.
 func HasReadEnd(c *Conn) bool {
 	read := make(chan bool)

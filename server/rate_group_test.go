@@ -4,9 +4,12 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -55,6 +58,39 @@ func TestARateGroupIsShared(t *testing.T) {
 				testkit.Must(t, s.Close())
 			})
 		}
+	}
+}
+
+// The bucket is empty, and many connections have received little: they are not delayed for the bytes that they might have received.
+func TestAConnectionReservesNoMoreOfARateGroupThanItHasReceived(t *testing.T) {
+	for _, r := range []rig{{"tcp", false, 2}, {"unix", false, 1}} {
+		t.Run(r.String(), func(t *testing.T) {
+			const burst, clients = 64 << 10, 20
+			g, err := server.NewRateGroup(server.RateLimit{BytesPerSecond: burst, Burst: burst}, server.RateLimit{})
+			testkit.Must(t, err)
+			clock := testkit.NewClock()
+			var received atomic.Int64
+			s := start(t, r, &server.Server{LoopConfig: &event.Config{Clock: clock}, RateGroup: g, Handler: calls{data: func(_ *server.Conn, p []byte) (int, error) {
+				received.Add(int64(len(p)))
+				return len(p), nil
+			}}})
+			send(t, s.dial(t), strings.Repeat("x", burst))
+			testkit.Until(t, "the burst", func() bool { return received.Load() == burst })
+			for range clients {
+				send(t, s.dial(t), "hello")
+			}
+			testkit.Until(t, "the connections", func() bool {
+				throttled := 0
+				for c := range s.Conns() {
+					if server.IsThrottled(c) {
+						throttled++
+					}
+				}
+				return throttled == clients
+			})
+			clock.Advance(100 * time.Millisecond) // for a tenth of the burst
+			testkit.Until(t, "the bytes", func() bool { return received.Load() == burst+clients*int64(len("hello")) })
+		})
 	}
 }
 

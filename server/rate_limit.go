@@ -13,9 +13,9 @@ type RateLimit struct {
 	Burst          int     // in bytes; 0 means a tenth of BytesPerSecond, at least 64; any other value below 64 is an error
 }
 
-// A RateGroup limits the connections of one or more servers together. A connection that finds the bucket empty is assigned an eighth of
-// the burst, and at least 64 bytes, after the connections that came before it, so that each of them makes progress. The servers of a
-// group must have the same clock; see event.Config.
+// A RateGroup limits the connections of one or more servers together. A connection that finds the bucket empty is assigned the bytes that
+// it has to read or write, up to an eighth of the burst or 64 bytes, whichever is more. It is served after the connections that came
+// before it, so that each of them makes progress. The servers of a group must have the same clock; see event.Config.
 type RateGroup struct {
 	read, write *ratelimit.Bucket
 }

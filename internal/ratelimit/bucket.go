@@ -85,6 +85,16 @@ func (b *Bucket) AllowShare(now time.Duration, want int, s *Share) (n int, at ti
 	return min(want, s.n), 0
 }
 
+// Reserves reports whether AllowShare would reserve tokens in s, as many as are wanted at most. So the caller can find out then how many it
+// will use.
+func (b *Bucket) Reserves(now time.Duration, want int, s *Share) bool {
+	if b == nil || want == 0 || s.n > 0 {
+		return false
+	}
+	n, _ := b.Allow(now, want)
+	return n == 0
+}
+
 // TakeShare counts n bytes that have passed after AllowShare.
 func (b *Bucket) TakeShare(now time.Duration, n int, s *Share) {
 	promised := min(n, s.n)

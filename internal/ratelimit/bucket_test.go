@@ -110,3 +110,26 @@ func TestSharesPassTheRateInTurn(t *testing.T) {
 		}
 	})
 }
+
+// A caller that knows what it will use reserves no more.
+func TestAShareThatWouldBeReservedIsAnnounced(t *testing.T) {
+	b := ratelimit.New(1000, 800)
+	var s ratelimit.Share
+	if b.Reserves(0, 800, &s) {
+		t.Error("a full bucket reserves")
+	}
+	b.Take(0, 800)
+	if !b.Reserves(0, 800, &s) {
+		t.Error("an empty bucket does not reserve")
+	}
+	if _, at := b.AllowShare(0, 10, &s); at > second/100+1 {
+		t.Errorf("10 bytes wait until %v", at)
+	}
+	if b.Reserves(0, 800, &s) {
+		t.Error("a second share is reserved")
+	}
+	var none *ratelimit.Bucket
+	if none.Reserves(0, 800, new(ratelimit.Share)) {
+		t.Error("no bucket reserves")
+	}
+}
