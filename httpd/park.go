@@ -150,6 +150,10 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 		return err
 	}
 	p.c.h.s.parked.Add(1)
+	if err := r.w.Flush(); err != nil { // the handler before may have been told of the end of the connection, if the server ends
+		p.lose(err)
+		return err
+	}
 	p.start(cfg.Timeout)
 	return nil
 }

@@ -71,20 +71,23 @@ func (h *parkHandler) LowWater(*server.Conn) {
 
 // Close is called when the connection has ended.
 func (h *parkHandler) Close(sc *server.Conn, reason error) {
-	p := (*Parked)(h)
+	(*Parked)(h).lose(reason)
+	h.c.h.closed(sc, reason)
+}
+
+// lose ends the Parked with its connection. The reason is nil if the connection has ended in order.
+func (p *Parked) lose(reason error) {
 	if reason == nil {
 		reason = server.ErrClosed
 	}
 	p.mu.Lock()
-	over := p.state > parkClosing
-	if !over {
-		p.state = parkLost
+	if p.state > parkClosing {
+		p.mu.Unlock()
+		return
 	}
+	p.state = parkLost
 	p.unlockGone(reason)
-	if !over {
-		p.c.h.s.parked.Add(-1)
-	}
-	p.c.h.closed(sc, reason)
+	p.c.h.s.parked.Add(-1)
 }
 
 // unlockGone ends the context, with a cause other than the end of the answer, and tells the program. Under mu, which it unlocks.

@@ -52,6 +52,7 @@ type Parked struct {
 	state      parkState
 	chunked    bool // a stream is sent in chunks
 	silent     bool // a stream has no body, as for HEAD
+	aborts     bool // Abort was called
 	closes     bool // the connection is closed after the answer
 }
 

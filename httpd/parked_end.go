@@ -37,11 +37,9 @@ func (p *Parked) Abort() {
 		p.mu.Unlock()
 		return
 	}
-	p.state = parkEnded
+	p.state, p.aborts = parkEnded, true
 	if p.h2 != nil {
 		p.h2.abort()
-	} else {
-		p.c.sc.Abort()
 	}
 	p.unlockEnded(context.Canceled)
 }
@@ -123,7 +121,11 @@ func (p *Parked) giveBack() {
 	c := &p.c
 	sc := c.sc
 	c.h.s.parked.Add(-1)
-	if p.state == parkLost {
+	switch {
+	case p.state == parkLost:
+		return
+	case p.aborts:
+		sc.Abort()
 		return
 	}
 	notify := func(done func(error)) error { return sc.WriteNotify(nil, done) }
