@@ -46,13 +46,26 @@ func (t *writeTimer) fire() {
 	t.runs = false
 	at, ok := t.next()
 	expired := ok && t.now() >= at
-	if ok && t.now() < at {
+	switch {
+	case !ok:
+		t.timer = nil
+		defer t.release()
+	case !expired:
 		t.reset(at)
 	}
 	t.mu.Unlock()
 	if expired { // a part of what is written may be sent, so nothing can follow
 		_ = t.sc.CloseWithError(errWriteDeadline) // fails if it is closed already
 		t.sc.Abort()
+	}
+}
+
+// release drops the state that the connection has for its writeTimer, if it is idle. The timer has fired without a deadline, so it was idle for
+// most of WriteTimeout; until then the state is kept for the next request. On the loop.
+func (t *writeTimer) release() {
+	more, _ := t.sc.Value().(*connMore)
+	if t.sc.Requests().Pending() == 0 && more != nil && more.timer == t && more.ctx == nil && !more.isHijacked.Load() {
+		t.sc.SetValue(nil)
 	}
 }
 

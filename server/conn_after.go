@@ -108,6 +108,9 @@ func (t *ConnTimer) expired(*event.Event, event.Flags) {
 	c.loop.setCurrent(c.loopPart())
 	c.guard(t.fn)
 	c.loop.clearCurrent()
+	c.mu.Lock()
+	c.loopPart().dropExt()
+	c.mu.Unlock()
 }
 
 // stopTimers stops all timers of a connection that ends. Under mu, on the loop.

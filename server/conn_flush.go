@@ -87,6 +87,7 @@ func (c *loopConn) finishFlush(r *flushResult) {
 	more := c.out != nil && c.writing == writeIdle && !c.isSettingUp() && !c.isFetching()
 	r.refused = c.sched&schedRefused != 0
 	c.stopRunning()
+	c.dropExt()
 	c.sched &^= schedRefused
 	if r.again = (more || c.commands != 0) && c.sched == 0; r.again {
 		c.sched = schedQueued

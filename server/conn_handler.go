@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"reflect"
 )
 
 // SetHandler makes h the connection's handler, for example for an upgrade or for another framing. The input that is not consumed yet is
@@ -16,12 +17,17 @@ func (c *Conn) SetHandler(h Handler) error {
 	}
 	c.mu.Lock()
 	x := c.extra()
-	x.handler, x.newHandler = h, true
+	if x.handler, x.newHandler = h, true; isSame(h, c.loop.srv.cfg.Handler) {
+		x.handler = nil // the server's
+	}
 	queue := c.mark(cmdCheck)
 	c.mu.Unlock()
 	c.enqueue(queue)
 	return nil
 }
+
+// isSame reports whether two handlers are equal. Handlers that == cannot compare never are.
+func isSame(a, b Handler) bool { return reflect.ValueOf(a).Comparable() && a == b }
 
 // Handler returns the connection's handler: that of the last SetHandler, or the one that the connection began with. Any goroutine.
 func (c *Conn) Handler() Handler {

@@ -33,7 +33,9 @@ func (c *Conn) ResumeRead(owner any) {
 		return
 	}
 	i := slices.Index(c.ext.pauses, owner)
-	c.ext.pauses = slices.Delete(c.ext.pauses, i, i+1)
+	if c.ext.pauses = slices.Delete(c.ext.pauses, i, i+1); len(c.ext.pauses) == 0 {
+		c.ext.pauses = nil // see dropExt
+	}
 	c.unlockAndCheck()
 }
 

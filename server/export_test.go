@@ -112,3 +112,10 @@ func WaitsForRoom(c *Conn) bool {
 	defer c.mu.Unlock()
 	return c.ext != nil && c.ext.room != nil
 }
+
+// HasExt reports whether the connection has an ext.
+func HasExt(c *Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ext != nil
+}

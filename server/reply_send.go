@@ -60,8 +60,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			c.mu.Unlock()
 			return errReplyDeadline
 		}
-		x := c.extra()
-		if r.isOldest(x) && c.queuedBytes() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
+		if r.isOldest(c.ext) && c.queuedBytes() < c.loop.srv.cfg.MaxOutput && (p.file == nil || c.hasRoomForFile()) {
 			if r.putPiece(copied, p); c.state.isDead() {
 				r.err = c.refusal()
 				c.unlockAndQueue()
@@ -69,7 +68,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			}
 			if hold {
 				r.become(replyInPieces)
-				x.exclusive = true
+				c.extra().exclusive = true
 			} else {
 				r.become(replyOpen)
 				counted := c.countedOutput()
@@ -89,6 +88,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 			baseDone = c.loop.srv.baseCtx.Done()
 			continue
 		}
+		x := c.extra()
 		if x.room == nil {
 			x.room = make(chan struct{})
 		}

@@ -1,0 +1,65 @@
+package server_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+	"github.com/evmq/evmq/server/framing"
+)
+
+// What a request has needed of its connection for some time, such as a timer, a pause, deadlines or a large answer, takes up no memory of the
+// connection afterwards, and its later output goes the short way.
+func TestAConnectionKeepsNothingOfWhatItHasNeededForATime(t *testing.T) {
+	for name, use := range map[string]func(t *testing.T, w server.Reply){
+		"Flush":            func(t *testing.T, w server.Reply) { testkit.Must(t, w.Flush()) },
+		"a large answer":   func(t *testing.T, w server.Reply) { testkit.Must(t, second(w.Write(make([]byte, 300<<10)))) },
+		"a timer":          func(_ *testing.T, w server.Reply) { w.Conn().AfterFunc(time.Hour, func() {}).Stop() },
+		"a timer that ran": func(_ *testing.T, w server.Reply) { w.Conn().AfterFunc(0, func() {}) },
+		"a pause": func(_ *testing.T, w server.Reply) {
+			w.Conn().PauseRead(nil)
+			w.Conn().ResumeRead(nil)
+		},
+		"deadlines": func(_ *testing.T, w server.Reply) {
+			w.Conn().SetTimeouts(server.Timeouts{Write: time.Hour})
+			w.Conn().SetTimeouts(server.Timeouts{})
+		},
+		"Defer": func(t *testing.T, w server.Reply) {
+			testkit.Must(t, w.Defer(time.Hour))
+			go func() { _ = w.Close() }() // fails if the connection has ended
+		},
+		"the server's handler": func(t *testing.T, w server.Reply) {
+			h := w.Conn().Handler()
+			testkit.Must(t, w.Conn().SetHandler(newProbe(calls{})))
+			testkit.Must(t, w.Conn().SetHandler(h))
+		},
+	} {
+		for _, placement := range []server.Placement{server.OnLoop, server.OnWorkers} {
+			t.Run(name, func(t *testing.T) {
+				d := &server.Dispatcher{Framing: framing.Lines{}, Placement: placement, Serve: func(w server.Reply, message []byte) {
+					if string(message) == "use" {
+						use(t, w)
+					}
+					_, err := w.WriteString("\nend")
+					testkit.Must(t, err)
+				}}
+				conns := make(chan *server.Conn, 1)
+				d.Opened = func(c *server.Conn) { conns <- c }
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d})
+				nc := s.dial(t)
+				c := testkit.Await(t, conns, "the connection")
+				for _, message := range []string{"a\n", "use\n", "a\n"} {
+					send(t, nc, message)
+					for last := ""; last != "\nend"; { // the large answer has no such bytes
+						b := make([]byte, 1)
+						testkit.Must(t, second(io.ReadFull(nc, b)))
+						last = (last + string(b))[max(0, len(last)-3):]
+					}
+				}
+				testkit.Until(t, "a connection without an ext", func() bool { return !server.HasExt(c) })
+			})
+		}
+	}
+}
