@@ -33,6 +33,8 @@ var usual = map[string]func(w http.ResponseWriter, r *http.Request){
 		_ = ctx.Err()
 	},
 	"a function after the context": func(_ http.ResponseWriter, r *http.Request) { context.AfterFunc(r.Context(), func() {}) },
+	"Flush":                        func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
+	"a long answer":                func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 100<<10)) },
 	"CloseNotify":                  func(w http.ResponseWriter, _ *http.Request) { w.(http.CloseNotifier).CloseNotify() }, //nolint:staticcheck // that is tested
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// What a request has needed of its connection for some time, such as a timer, a pause, deadlines or a large answer, takes up no memory of the
+// A timer, a pause, deadlines or a large answer that a request has needed for some time take up no memory of the
 // connection afterwards, and its later output goes the short way.
 func TestAConnectionKeepsNothingOfWhatItHasNeededForATime(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, w server.Reply){
