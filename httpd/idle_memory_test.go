@@ -14,8 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/internal/tlsio/tlstest"
+	"github.com/evmq/evmq/server"
 )
 
 // usual has what handlers do with a request, besides the answer.
@@ -117,4 +119,36 @@ func TestAContextTakesUpNoMemoryOfAnIdleHTTPSConnection(t *testing.T) {
 	if slopes[1][1] > slopes[0][1]+most {
 		t.Errorf("%d bytes, without the context %d", slopes[1], slopes[0])
 	}
+}
+
+// The timer of WriteTimeout is made for the first request, and kept while requests follow each other. When it fires on an idle connection, the
+// connection has none of it any more, until the next request.
+func TestAnIdleConnectionDropsItsWriteTimer(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		clock, conns := testkit.NewClock(), make(chan *server.Conn, 1)
+		s.LoopConfig, s.WriteTimeout, s.IdleTimeout = &event.Config{Clock: clock}, time.Minute, time.Hour
+		s.ConnState = func(nc net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				conns <- nc.(connInfo).c.sc
+			}
+		}
+		c := dial(t, serve(t, s, hello))
+		for range 3 {
+			c.send(get("/"))
+			c.answer()
+		}
+		sc := testkit.Await(t, conns, "the connection")
+		for range 2 {
+			c.send(get("/"))
+			c.answer()
+			turn := make(chan struct{})
+			sc.AfterFunc(0, func() { close(turn) }) // then the loop has noted that the answer was sent
+			testkit.Await(t, turn, "a turn of the loop")
+			if sc.Value() == nil {
+				t.Error("there is no timer after a request")
+			}
+			clock.Advance(time.Minute)
+			testkit.Until(t, "a connection without a timer", func() bool { return sc.Value() == nil })
+		}
+	})
 }
