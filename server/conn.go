@@ -128,7 +128,7 @@ type ext struct {
 // extra returns c's ext. Under mu.
 func (c *Conn) extra() *ext {
 	if c.ext == nil {
-		c.ext = new(ext)
+		c.ext = exts.Get().(*ext)
 	}
 	return c.ext
 }

@@ -1,6 +1,12 @@
 package server
 
-import "reflect"
+import (
+	"reflect"
+	"sync"
+)
+
+// exts has exts that connections have dropped, so that requests which need one for a short time do not allocate it.
+var exts = sync.Pool{New: func() any { return new(ext) }}
 
 // dropExt drops the ext if all of it has its zero value: what has needed it, such as a timer, a pause or a reply that was sent in pieces, is
 // over. An idle connection then does without its memory, and its output goes the short ways of connections without an ext. A connection
@@ -13,6 +19,7 @@ func (c *loopConn) dropExt() {
 		c.ext.newHandler = false // the next input begins with a new cursor in any case
 	}
 	if c.ext.isZero() {
+		exts.Put(c.ext)
 		c.ext = nil
 	}
 }
