@@ -49,6 +49,9 @@ func parse(args []string, usage io.Writer, lacks ...peer.Feature) (o Options, er
 		return o, fmt.Errorf("-loops is %d", o.Loops)
 	}
 	for _, missing := range lacks {
+		if missing == peer.File && o.File != "" {
+			return o, errors.New("the server has no file: -file is not available")
+		}
 		if missing == peer.Placement && o.Placement != "" {
 			return o, errors.New("the library does not choose where handlers run: -placement is not available")
 		}

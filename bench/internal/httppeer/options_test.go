@@ -22,6 +22,7 @@ func TestParseAcceptsTheFlagsThatMakeSense(t *testing.T) {
 		{args: "-placement loop", lacks: []peer.Feature{peer.Placement}, err: "-placement"},
 		{args: "-loops 1", lacks: []peer.Feature{peer.Loops}, err: "-loops"},
 		{args: "-loops -1", err: "-loops"},
+		{args: "-file f", lacks: []peer.Feature{peer.File}, err: "-file"},
 		{args: "-mode pool", err: "-mode"},
 		{args: "file", err: `"file"`},
 	} {

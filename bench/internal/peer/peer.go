@@ -28,6 +28,7 @@ const (
 	Pool      Feature = "pool"      // goroutines that handle requests
 	Loops     Feature = "loops"     // a number of loops that can be chosen
 	Placement Feature = "placement" // a choice for each request whether a goroutine of the pool handles it
+	File      Feature = "file"      // a file that is served
 )
 
 // Parse parses the command line of a server whose library lacks some features. It ends the program if the command line is invalid.
