@@ -217,14 +217,14 @@ func (c *Conn) expectClose(written uint64) {
 func (c *Conn) fail(w *server.Reply, e *CloseError) {
 	c.inputEnds = true
 	c.mu.Lock()
-	before := c.state
-	c.state = stateClosed
+	before, pending := c.state, c.pending
+	c.state, c.pending = stateClosed, false
 	if before == stateOpen {
 		c.end = e
 		c.ticket.ring.counts.violations.Add(1)
 	}
 	c.mu.Unlock()
-	if before == stateOpen {
+	if before == stateOpen || pending { // after Close, its frame may not be sent yet
 		_ = c.writeClose(w) // fails if the peer reads nothing, or is gone
 	}
 	_ = c.sc.CloseWithError(e) // fails if it is closed already
@@ -234,13 +234,13 @@ func (c *Conn) fail(w *server.Reply, e *CloseError) {
 func (c *Conn) peerCloses(w *server.Reply, e *CloseError) {
 	c.inputEnds = true
 	c.mu.Lock()
-	before := c.state
-	c.state = stateClosed
+	before, pending := c.state, c.pending
+	c.state, c.pending = stateClosed, false
 	if before == stateOpen {
 		c.end = e
 	}
 	c.mu.Unlock()
-	if before == stateOpen {
+	if before == stateOpen || pending {
 		_ = c.writeClose(w) // as in fail
 	}
 	_ = c.sc.Close() // fails if it is closed already

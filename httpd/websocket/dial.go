@@ -177,6 +177,9 @@ func (d *dialer) Data(sc *server.Conn, p []byte) (int, error) {
 	if end < 0 && len(p) < maxAnswer {
 		return 0, nil
 	}
+	if end >= 0 && isInformational(p[:end]) {
+		return end + 4, nil
+	}
 	err := error(&HandshakeError{Text: "the head of the answer is too long"})
 	if end >= 0 {
 		err = d.checkAnswer(p[:end+4])
@@ -189,6 +192,11 @@ func (d *dialer) Data(sc *server.Conn, p []byte) (int, error) {
 		return len(p), err
 	}
 	return end + 4, nil
+}
+
+// isInformational reports whether the head is that of an answer such as 103, which precedes the answer itself.
+func isInformational(head []byte) bool {
+	return len(head) >= 12 && string(head[:7]) == "HTTP/1." && string(head[8:10]) == " 1" && string(head[9:12]) != "101"
 }
 
 // upgrade makes the connection a WebSocket.
