@@ -53,5 +53,10 @@ func (c *loopConn) isPaused() bool {
 
 // pauseRequested reports whether PauseRead, Detach or StartTLS keeps input from the handler. Under mu.
 func (c *Conn) pauseRequested() bool {
-	return c.ext != nil && (len(c.ext.pauses) > 0 || c.ext.detach != nil || c.ext.upgrade != nil)
+	return c.ext != nil && len(c.ext.pauses) > 0 || c.leavesServing()
+}
+
+// leavesServing reports whether a Detach or StartTLS waits for the requests in progress. Under mu.
+func (c *Conn) leavesServing() bool {
+	return c.ext != nil && (c.ext.detach != nil || c.ext.upgrade != nil)
 }

@@ -136,10 +136,10 @@ func (c *loopConn) wakeRequest() {
 // goroutine.
 func (in *input) noMore() error {
 	c, s := in.reply.c, in.stream
-	switch x := c.ext; {
+	switch {
 	case c.state >= connClosing && c.reasonLocked() != nil:
 		return fmt.Errorf("%w (%w)", ErrClosed, c.reasonLocked())
-	case c.state >= connClosing, x != nil && (x.detach != nil || x.upgrade != nil):
+	case c.state >= connClosing, c.leavesServing():
 		return ErrClosed
 	case in.request.atEOF || s != nil && s.ended:
 		if c.state == connBroken {

@@ -94,6 +94,9 @@ func (c *loopConn) applyCommands(commands command) {
 	c.mu.Lock()
 	state, reason := c.state, c.reasonLocked()
 	paused := c.isPaused()
+	if c.leavesServing() {
+		c.wakeRequest() // Detach and StartTLS wait for its end
+	}
 	c.mu.Unlock()
 	if c.life.isGone() {
 		c.finishTearDown()

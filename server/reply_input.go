@@ -19,7 +19,8 @@ import (
 //
 // A method that waits first gives the loop up, if the function of the request runs on it, as Reply.Write does; in a callback of the loop it
 // returns event.ErrOnLoop. While it waits, ReadTimeout counts, in total for the request, and IdleTimeout does not. While PauseRead stops
-// reading, or the output is above HighWater, nothing arrives and ReadTimeout does not count. After StartTLS and Detach no more input arrives.
+// reading, or the output is above HighWater, nothing arrives and ReadTimeout does not count. After StartTLS and Detach no more input arrives:
+// calls that need more than is there return ErrClosed, also those that wait already.
 //
 // The methods return ErrReplyEnded when the request has ended, ErrUnsupported for requests of Requests.Serve and of Dispatcher.Concurrent
 // above 1, io.EOF at the end of the peer's stream, and ErrClosed, with the reason, when the connection has ended, is being closed, or was

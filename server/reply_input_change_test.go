@@ -82,6 +82,38 @@ func TestDetachPassesTheInputThatARequestHasLeft(t *testing.T) {
 	})
 }
 
+// Otherwise each would wait for the other: the request for input, and Detach or StartTLS for the end of the request.
+func TestDetachAndStartTLSEndTheWaitForInput(t *testing.T) {
+	changes := map[string]func(c *server.Conn) error{
+		"Detach": func(c *server.Conn) error {
+			return c.Detach(func(nc net.Conn, _ []byte, err error) {
+				if err == nil {
+					_ = nc.Close()
+				}
+			})
+		},
+		"StartTLS": func(c *server.Conn) error { return c.StartTLS(serverTLS(), nil) },
+	}
+	for name, change := range changes {
+		for _, p := range placements {
+			t.Run(name+"/"+p.String(), func(t *testing.T) {
+				begun, errs := make(chan *server.Conn, 1), make(chan error, 1)
+				s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: withBodies(p, func(w server.Reply, body io.Reader, _ int) {
+					begun <- w.Conn()
+					_, err := io.ReadAll(body)
+					errs <- err
+				})})
+				nc := s.dial(t)
+				send(t, nc, "4\nbo")
+				c := testkit.Await(t, begun, "the request")
+				waitsForInput(t, c)
+				testkit.Must(t, change(c))
+				testkit.CheckErr(t, "Read", testkit.Await(t, errs, "Read"), server.ErrClosed)
+			})
+		}
+	}
+}
+
 // A pause stops the input, and its end lets the request go on.
 func TestAPauseHoldsTheInputOfARequest(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
