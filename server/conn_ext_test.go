@@ -26,10 +26,7 @@ func TestAConnectionKeepsNothingOfWhatItHasNeededForATime(t *testing.T) {
 			w.Conn().SetTimeouts(server.Timeouts{Write: time.Hour})
 			w.Conn().SetTimeouts(server.Timeouts{})
 		},
-		"Defer": func(t *testing.T, w server.Reply) {
-			testkit.Must(t, w.Defer(time.Hour))
-			go func() { _ = w.Close() }() // fails if the connection has ended
-		},
+		"Defer": func(t *testing.T, w server.Reply) { testkit.Must(t, w.Defer(time.Hour)) },
 		"the server's handler": func(t *testing.T, w server.Reply) {
 			h := w.Conn().Handler()
 			testkit.Must(t, w.Conn().SetHandler(newProbe(calls{})))
@@ -44,6 +41,7 @@ func TestAConnectionKeepsNothingOfWhatItHasNeededForATime(t *testing.T) {
 					}
 					_, err := w.WriteString("\nend")
 					testkit.Must(t, err)
+					go func() { _ = w.Close() }() // it fails unless the reply was deferred
 				}}
 				conns := make(chan *server.Conn, 1)
 				d.Opened = func(c *server.Conn) { conns <- c }
