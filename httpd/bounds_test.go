@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -44,7 +45,7 @@ func awaitStandstill(t *testing.T, s *Server, is standstill, sent int) {
 	s.mu.Unlock()
 	testkit.Until(t, "a standstill", func() bool {
 		for c := range srv.Conns() {
-			if _, err := c.Write(nil); err == nil && !is(c.Stats(), sent) { // an error: it is being closed, and its input is discarded
+			if _, err := c.Write(nil); !errors.Is(err, server.ErrClosed) && !is(c.Stats(), sent) { // ErrClosed: its input is discarded
 				return false
 			}
 		}
