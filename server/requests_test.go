@@ -100,8 +100,10 @@ func TestRequestsRefuseInvalidCalls(t *testing.T) {
 				results <- use(c.Requests(), p)
 				return len(p), nil
 			}}})
-			send(t, s.dial(t), "a\n")
+			nc := s.dial(t)
+			send(t, nc, "a\n")
 			testkit.CheckErr(t, name, testkit.Await(t, results, "the call"), server.ErrHandler)
+			hangUp(nc) // otherwise Shutdown would wait for it
 			s.shutdown(t)
 			s.drained(t)
 		})
