@@ -137,9 +137,10 @@ func (c *Conn) Value() any {
 func (c *Conn) Buffered() int { return c.sc.Stats().BufferedBytes }
 
 // Close begins the close handshake: the messages that were accepted are sent, and then a close frame with code and reason, which has at most
-// 123 bytes. With CloseNoStatus the frame is empty. From now on messages are refused with ErrClosed, and those that arrive are discarded. While Message runs and has written to its Reply, the
-// close frame follows when it returns. Close does not wait. If the peer neither answers nor takes output for Config.CloseTimeout, the connection
-// ends.
+// 123 bytes. With CloseNoStatus the frame is empty. From now on messages are refused with ErrClosed, and those that arrive are discarded.
+// While Message runs and has written to its Reply, the close frame follows when it returns. Close does not wait. If the peer neither
+// answers nor takes output for Config.CloseTimeout, the connection ends with ErrCloseTimeout. It also does if Message runs for that time, or
+// a NetConn is not read, since nothing is read from the peer meanwhile.
 //
 // Errors: ErrInvalid if the code may not be sent, or the reason is too long or not UTF-8; ErrClosed. Any goroutine.
 func (c *Conn) Close(code CloseCode, reason string) error {
