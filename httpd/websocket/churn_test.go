@@ -73,7 +73,7 @@ func TestNothingIsLeftAfterAChurn(t *testing.T) {
 	}
 	c := parseChurn(t, form)
 	var g websocket.Group
-	s := start(t, &websocket.Config{Message: echo, Deflate: true, Closed: func(*websocket.Conn, *websocket.CloseError) {},
+	s := start(t, &websocket.Config{Message: echo, Deflate: true, PingInterval: c.time / (2 * churnMessages), Closed: func(*websocket.Conn, *websocket.CloseError) {},
 		Opened: func(c *websocket.Conn, _ *http.Request) { g.Add(c) }})
 	churn{200, time.Second / 4}.run(t, s, &g) // makes what is kept: pools, tables, workers
 	before := usedNow(t)
@@ -230,11 +230,11 @@ func (w *churner) readUntil(payload string, deadline time.Time) error {
 		if err := w.SetReadDeadline(deadline); err != nil {
 			return err
 		}
-		head, err := w.r.Peek(4)
+		head, err := w.r.Peek(2)
 		if err != nil && payload == "" && time.Now().After(deadline) {
 			return nil
 		}
-		if len(head) < 2 {
+		if err != nil {
 			return err
 		}
 		if err := w.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
@@ -242,13 +242,22 @@ func (w *churner) readUntil(payload string, deadline time.Time) error {
 		}
 		n, size := 2, int(head[1])
 		if size == 126 {
+			if head, err = w.r.Peek(4); err != nil {
+				return err
+			}
 			n, size = 4, int(binary.BigEndian.Uint16(head[2:]))
 		}
+		isPing := head[0] == 0x80|opPing
 		p := make([]byte, n+size)
 		if _, err := io.ReadFull(w.r, p); err != nil {
 			return err
 		}
 		switch p = p[n:]; {
+		case isPing: // after PingInterval, in the long form
+			if _, err := w.Write(frame(0x80|opPong, string(p))); err != nil {
+				return err
+			}
+			continue
 		case payload != "" && string(p) == payload:
 			return nil
 		case len(p) != 8+len(hello):
