@@ -1,6 +1,5 @@
-// Wschat is a chat over WebSocket with a page for browsers. Everyone in the room sees who is there. A page that has lost its connection,
-// because the network or the server was away, connects again by itself and is sent the messages that it has missed. SIGTERM and SIGINT close the
-// WebSockets in order.
+// Wschat is a chat over WebSocket with a page for browsers. The page lists the names of the participants. A page that has lost its
+// connection connects again by itself and is sent the messages that it has missed. SIGTERM and SIGINT close the WebSockets in order.
 //
 //	go run ./examples/wschat    # then open http://127.0.0.1:8080/
 package main
