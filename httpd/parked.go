@@ -36,8 +36,8 @@ func (s parkState) String() string { return parkStates[s] }
 type Parked struct {
 	mu sync.Mutex // guards what follows
 	c  conn
-	// resp is the answer until its head is sent, and afterwards if it has a Content-Length or a trailer. Otherwise it is nil: then the answer is
-	// a stream, of which nothing is kept.
+	// resp is the answer until its head is sent, and afterwards if it has a Content-Length, a trailer or a status that permits no body. Otherwise
+	// it is nil: then the answer is a stream, of which nothing is kept.
 	resp       *response
 	h2         *http2Answer      // with HTTP/2, in place of c and resp
 	ctx        *requestContext   // nil while it is not waited for
@@ -51,21 +51,22 @@ type Parked struct {
 	maxPending int32  // negative for no limit
 	state      parkState
 	chunked    bool // a stream is sent in chunks
-	silent     bool // a stream has no body, as for HEAD
+	silent     bool // a stream answers HEAD: its body is not sent
 	aborts     bool // Abort was called
 	closes     bool // the connection is closed after the answer
 }
 
-// Header returns the fields of the head. Changes after the head was sent have no effect, except for those of the trailer. The map is for one
-// goroutine at a time. Any goroutine.
+// Header returns the fields of the head. When the head was sent, it may return another map, which is for the fields of the trailer: those that
+// the head has announced, and those with http.TrailerPrefix. Other changes then have no effect. A map is for one goroutine at a time. Any
+// goroutine.
 func (p *Parked) Header() http.Header {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.h2 != nil {
 		return p.h2.header
 	}
-	if p.resp == nil { // for a trailer
-		p.resp = &response{c: &p.c, phase: phaseSent, status: http.StatusOK, length: -1, isHEAD: p.silent, is11: true, chunked: p.chunked, closes: p.closes}
+	if p.resp == nil { // for a trailer; the empty name keeps it until the end
+		p.resp = &response{c: &p.c, phase: phaseSent, status: http.StatusOK, length: -1, isHEAD: p.silent, is11: true, chunked: p.chunked, closes: p.closes, trailers: []string{""}}
 	}
 	return p.resp.Header()
 }
@@ -215,10 +216,10 @@ func (p *Parked) isStream() {
 		return
 	}
 	r.dropBuf()
-	if r.length >= 0 || len(r.trailers) > 0 || r.err != nil {
+	if r.length >= 0 || len(r.trailers) > 0 || r.err != nil || !allowsBody(r.status) {
 		return
 	}
-	p.chunked, p.silent, p.closes = r.chunked, r.isHEAD || !allowsBody(r.status), r.closes
+	p.chunked, p.silent, p.closes = r.chunked, r.isHEAD, r.closes
 	p.resp = nil
 }
 
