@@ -30,18 +30,18 @@ type Conn struct {
 	tokens    float32  // of FrameRate
 	filled    uint32   // when tokens was computed, in ms of the loop's clock
 
-	ticket ticket // guarded by the ring's mu; its ring changes while state is not stateOpen
-	heard  uint32 // see keepalive.go
+	entry     wheelEntry // guarded by the wheel's mu; its wheel changes while state is not stateOpen
+	lastInput uint32     // see keepalive.go
 
-	mu       sync.Mutex // guards what follows, and is held while a frame is made output of sc, so that no frame follows a close frame
-	spoke    uint32     // see keepalive.go
-	state    connState
-	handles  bool // Message runs
-	gathered bool // the latest Message has written to its Reply, and the bytes may not be output of sc yet, also when it has returned
-	pending  bool // the close frame has to follow these bytes, or waits for room
-	leaving  bool // Shutdown was called before open
-	end      *CloseError
-	more     *connMore // state that few WebSockets need; nil for most
+	mu          sync.Mutex // guards what follows, and is held while a frame is made output of sc, so that no frame follows a close frame
+	lastMessage uint32     // see keepalive.go
+	state       connState
+	handles     bool // Message runs
+	gathered    bool // the latest Message has written to its Reply, and the bytes may not be output of sc yet, also when it has returned
+	pending     bool // the close frame has to follow these bytes, or waits for room
+	closeAtOpen bool // Shutdown was called before open, which then begins the close handshake
+	end         *CloseError
+	more        *connMore // state that few WebSockets need; nil for most
 }
 
 // connMore is the part of the state of a Conn that few need. Under mu.
@@ -76,24 +76,24 @@ func (s connState) String() string { return connStates[s] }
 
 // open makes the Conn open, when the answer to the handshake is output.
 func (c *Conn) open() error {
-	c.h.join(c)
+	c.h.add(c)
 	c.mu.Lock()
 	if c.state != stateOpening {
 		c.mu.Unlock()
-		c.h.part(c)
+		c.h.remove(c)
 		return ErrClosed
 	}
 	c.state = stateOpen
-	leaving := c.leaving
+	closes := c.closeAtOpen
 	c.mu.Unlock()
-	if leaving {
-		c.leave()
+	if closes {
+		c.closeGoingAway()
 	}
 	return nil
 }
 
-// leave begins the close handshake in a Shutdown.
-func (c *Conn) leave() { _ = c.Close(CloseGoingAway, "") } // fails if it has begun already
+// closeGoingAway begins the close handshake in a Shutdown.
+func (c *Conn) closeGoingAway() { _ = c.Close(CloseGoingAway, "") } // fails if it has begun already
 
 // Subprotocol returns the name of the application's protocol that was agreed on in the handshake, or "". Any goroutine.
 func (c *Conn) Subprotocol() string {
@@ -222,7 +222,7 @@ func (c *Conn) fail(w *server.Reply, e *CloseError) {
 	c.state, c.pending = stateClosed, false
 	if before == stateOpen {
 		c.end = e
-		c.ticket.ring.counts.violations.Add(1)
+		c.entry.wheel.counts.violations.Add(1)
 	}
 	c.mu.Unlock()
 	if before == stateOpen || pending { // after Close, its frame may not be sent yet
@@ -269,7 +269,7 @@ func (c *Conn) ended(reason error) {
 		stream.end(&e)
 	}
 	if before != stateOpening {
-		c.h.part(c)
+		c.h.remove(c)
 		c.leaveGroups()
 	}
 	if before != stateOpening && c.h.cfg.Closed != nil {

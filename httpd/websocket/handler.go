@@ -22,9 +22,9 @@ type Handler struct {
 	refused   atomic.Uint64 // handshakes
 	fragments atomic.Int64  // bytes of incomplete messages, as MaxFragments counts them
 
-	mu    sync.Mutex // guards what follows
-	rings map[*event.Loop]*ring
-	gone  counts // of rings that are gone
+	mu     sync.Mutex // guards what follows
+	wheels map[*event.Loop]*wheel
+	gone   counts // of wheels that are gone
 }
 
 // NewHandler makes a Handler. cfg is copied and not written to. Errors: ErrInvalid. Any goroutine.
@@ -33,7 +33,7 @@ func NewHandler(cfg *Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{cfg: c, rings: map[*event.Loop]*ring{}}
+	h := &Handler{cfg: c, wheels: map[*event.Loop]*wheel{}}
 	h.requests = &requests{h}
 	h.timeouts = server.Timeouts{Idle: server.Unlimited, Read: c.ReadTimeout, FirstRequest: server.Unlimited, Write: c.WriteTimeout, Close: c.CloseTimeout}
 	return h, nil

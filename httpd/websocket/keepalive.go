@@ -6,35 +6,35 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// The times of a Conn are ticks of its ring. heard is used on the loop only.
+// The times of a Conn are ticks of its wheel. lastInput is used on the loop only.
 
-// pinged is the value of Conn.heard after a ping, until something arrives.
+// pinged is the value of Conn.lastInput after a ping, until something arrives.
 const pinged = 0
 
-// hear records that bytes have arrived. On the loop.
-func (c *Conn) hear() {
-	if r := c.ticket.ring; r != nil && r.timer != nil {
-		c.heard = r.now() | 1
+// recordInput records that bytes have arrived. On the loop.
+func (c *Conn) recordInput() {
+	if w := c.entry.wheel; w != nil && w.timer != nil {
+		c.lastInput = w.now() | 1
 	}
 }
 
-// speak records that a message was sent or has arrived. Under c.mu.
-func (c *Conn) speak() {
+// recordMessage records that a message was sent or has arrived. Under c.mu.
+func (c *Conn) recordMessage() {
 	if c.h.cfg.IdleTimeout > 0 {
-		if r := c.ticket.ring; r != nil {
-			c.spoke = r.now()
+		if w := c.entry.wheel; w != nil {
+			c.lastMessage = w.now()
 		}
 	}
 }
 
 // nextCheck returns the tick of the first check at now or later that can find something.
-func (c *Conn) nextCheck(r *ring, now uint32) uint32 {
+func (c *Conn) nextCheck(w *wheel, now uint32) uint32 {
 	at := now + 1<<30
 	if d := c.h.cfg.PingInterval; d > 0 {
-		at = c.heard + r.ticks(d)
+		at = c.lastInput + w.ticks(d)
 	}
 	if d := c.h.cfg.IdleTimeout; d > 0 {
-		if idle := c.spoke + r.ticks(d); int32(idle-at) < 0 {
+		if idle := c.lastMessage + w.ticks(d); int32(idle-at) < 0 {
 			at = idle
 		}
 	}
@@ -46,14 +46,14 @@ func (c *Conn) nextCheck(r *ring, now uint32) uint32 {
 
 // check sends a ping if nothing has arrived for PingInterval, and ends the connection if nothing has arrived after a ping, or no message was
 // sent or received for IdleTimeout. It returns the tick of the next check. On the loop.
-func (c *Conn) check(r *ring, now uint32) (next uint32) {
+func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 	cfg := c.h.cfg
 	c.mu.Lock()
-	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.spoke) >= int32(r.ticks(cfg.IdleTimeout))
+	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.lastMessage) >= int32(w.ticks(cfg.IdleTimeout))
 	if unread { // what arrives meanwhile is not read
-		c.heard, c.spoke, idle = now|1, now, false
+		c.lastInput, c.lastMessage, idle = now|1, now, false
 	}
-	next = c.nextCheck(r, now)
+	next = c.nextCheck(w, now)
 	c.mu.Unlock()
 	switch {
 	case !open: // CloseTimeout applies
@@ -63,17 +63,17 @@ func (c *Conn) check(r *ring, now uint32) (next uint32) {
 	case c.Buffered() > 0: // a ping could not be sent; WriteTimeout applies
 		return now + slots/2
 	case cfg.PingInterval <= 0 || unread:
-	case c.heard == pinged:
+	case c.lastInput == pinged:
 		c.cutOff(ErrPongTimeout)
-	case int32(now-c.heard) >= int32(r.ticks(cfg.PingInterval)):
-		c.heard = pinged
-		r.counts.pings.Add(1)
+	case int32(now-c.lastInput) >= int32(w.ticks(cfg.PingInterval)):
+		c.lastInput = pinged
+		w.counts.pings.Add(1)
 		_ = c.Ping(nil) // fails if the connection has ended
 		if cfg.PongTimeout < 0 {
-			c.heard = now | 1
-			return c.nextCheck(r, now)
+			c.lastInput = now | 1
+			return c.nextCheck(w, now)
 		}
-		return now + r.ticks(cfg.PongTimeout)
+		return now + w.ticks(cfg.PongTimeout)
 	}
 	return next
 }

@@ -23,7 +23,7 @@ func (*connHandler) Open(*server.Conn) {}
 // Data implements server.Handler. It takes frames up to the end of a message, which it hands over, with all frames that follow.
 func (h *connHandler) Data(sc *server.Conn, p []byte) (n int, err error) {
 	c := (*Conn)(h)
-	c.hear()
+	c.recordInput()
 	for {
 		if c.inputEnds {
 			return len(p), nil
@@ -65,11 +65,11 @@ func (h *connHandler) LowWater(*server.Conn) { (*Conn)(h).sendPending() }
 func (h *connHandler) Shutdown(*server.Conn) {
 	c := (*Conn)(h)
 	c.mu.Lock()
-	c.leaving = true
+	c.closeAtOpen = true
 	opening := c.state == stateOpening
 	c.mu.Unlock()
 	if !opening {
-		c.leave()
+		c.closeGoingAway()
 	}
 }
 
@@ -248,8 +248,8 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 		return
 	}
 	c.handles, c.gathered = true, false // the Reply of the message before is output
-	c.ticket.ring.counts.received.Add(1)
-	c.speak()
+	c.entry.wheel.counts.received.Add(1)
+	c.recordMessage()
 	stream := c.streamOf()
 	c.mu.Unlock()
 	if stream != nil {

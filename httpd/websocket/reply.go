@@ -71,9 +71,9 @@ func (r Reply) Notify(done func(error)) error { return r.w.Notify(done) }
 func (c *Conn) sent() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.ticket.ring; c.state == stateOpen && r != nil {
+	if r := c.entry.wheel; c.state == stateOpen && r != nil {
 		r.counts.sent.Add(1)
-		c.speak()
+		c.recordMessage()
 	}
 }
 

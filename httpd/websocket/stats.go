@@ -20,11 +20,11 @@ func (h *Handler) Stats() Stats {
 	var sum counts
 	sum.add(&h.gone)
 	open := 0
-	for _, r := range h.rings {
-		sum.add(r.counts)
-		r.mu.Lock()
-		open += r.len
-		r.mu.Unlock()
+	for _, w := range h.wheels {
+		sum.add(w.counts)
+		w.mu.Lock()
+		open += w.len
+		w.mu.Unlock()
 	}
 	return Stats{
 		Open: open, Opened: sum.opened.Load(), Refused: h.refused.Load(), Received: sum.received.Load(), Sent: sum.sent.Load(),

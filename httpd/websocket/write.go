@@ -63,10 +63,10 @@ func (c *Conn) write(frame []byte, done func(error), owned bool) error {
 	default:
 		_, err = c.sc.Write(frame)
 	}
-	counts := c.ticket.ring.counts
+	counts := c.entry.wheel.counts
 	if err == nil {
 		counts.sent.Add(1)
-		c.speak()
+		c.recordMessage()
 		return nil
 	}
 	if errors.Is(err, ErrFull) {
