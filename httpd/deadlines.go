@@ -46,7 +46,7 @@ func (c *conn) stopTimers() {
 // handlerReturned makes the deadline of the answer, if there is one, last until it is sent.
 func (c *conn) handlerReturned(w server.Reply) {
 	if c.more != nil && c.more.timer != nil {
-		c.more.timer.answered(w.Notify)
+		_ = c.more.timer.answered(w.Notify) // fails if the connection has ended, and with it the timer
 	}
 }
 

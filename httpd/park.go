@@ -80,7 +80,7 @@ type ParkConfig struct {
 // With HTTP/2 the goroutine of the request waits until the Parked has ended.
 //
 // Errors: http.ErrNotSupported if w is not of a request of a Server, or wrapped by a type without Unwrap; ErrParked if Park was called for
-// the request before; http.ErrHijacked; server.ErrReplyEnded if the handler has returned. After an error nothing has changed. May
+// the request before; http.ErrHijacked; server.ErrReplyEnded if the handler has returned, for which HTTP/2 has http.ErrNotSupported, too. After an error nothing has changed. May
 // block; not in a callback.
 func Park(w http.ResponseWriter, r *http.Request, cfg *ParkConfig) (*Parked, error) {
 	var c ParkConfig

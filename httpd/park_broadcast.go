@@ -50,7 +50,8 @@ func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []
 }
 
 // Complete is Broadcast, unless b is empty, and Close of each member, as for long polls that wait for the same event. A member that refuses it is cut off. The
-// group is empty afterwards, except for members that were added meanwhile. Any goroutine.
+// group is empty afterwards, except for members that were added meanwhile. done, if not nil, is called once for each of the other members: with
+// nil when all of the answer was given to the kernel, or with the reason why it was not. Any goroutine.
 func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []BroadcastError) {
 	g.mu.Lock()
 	members := g.members
@@ -102,11 +103,7 @@ func (p *Parked) broadcast(text *broadcastText) error {
 	}
 	switch {
 	case p.h2 != nil:
-		if err := p.mayHaveBodyHTTP2(); err != nil {
-			return err
-		}
-		p.h2.write(text.body, text.doneOf(p))
-		return nil
+		return p.h2.writeBody(text.body, text.doneOf(p))
 	case p.resp != nil:
 		return p.broadcastFirst(text)
 	case p.silent:
@@ -123,16 +120,12 @@ func (p *Parked) broadcast(text *broadcastText) error {
 
 // broadcastFirst is broadcast for an answer that is no stream yet. Under mu.
 func (p *Parked) broadcastFirst(text *broadcastText) error {
-	err := p.output(func() error {
+	return p.output(func() error {
 		if _, err := p.resp.Write(text.body); err != nil {
 			return err
 		}
 		return p.resp.FlushError()
-	})
-	if err == nil && text.done != nil {
-		err = p.send(nil, text.doneOf(p))
-	}
-	return err
+	}, text.doneOf(p))
 }
 
 // send makes b, which does not change any more, output of the connection. done is called with the outcome, unless send fails. Under mu.
@@ -157,18 +150,16 @@ func (p *Parked) complete(b []byte, done func(*Parked, error)) error {
 			err = p.write(b)
 		}
 	}
-	if err == nil && p.h2 != nil && done != nil {
-		p.h2.write(nil, func(err error) { done(p, err) })
-	}
 	if err != nil {
 		p.mu.Unlock()
+	} else {
+		err = p.finish((&broadcastText{done: done}).doneOf(p))
+		p.unlockEnded(context.Canceled)
+	}
+	if err != nil {
 		return fmt.Errorf("httpd: complete a parked answer: %w", err)
 	}
-	if err = p.finish(); err == nil && p.h2 == nil && done != nil {
-		err = p.send(nil, (&broadcastText{done: done}).doneOf(p))
-	}
-	p.unlockEnded(context.Canceled)
-	return err
+	return nil
 }
 
 // A delivery calls the done of a broadcast for a member. It is reused, so that a broadcast allocates nothing for each member.

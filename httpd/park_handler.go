@@ -81,13 +81,18 @@ func (p *Parked) lose(reason error) {
 		reason = server.ErrClosed
 	}
 	p.mu.Lock()
+	final := p.final
+	p.final = nil
 	if p.state > parkClosing {
 		p.mu.Unlock()
-		return
+	} else {
+		p.state = parkLost
+		p.unlockGone(reason)
+		p.c.h.s.parked.Add(-1)
 	}
-	p.state = parkLost
-	p.unlockGone(reason)
-	p.c.h.s.parked.Add(-1)
+	if final != nil && final.done != nil { // the end of the answer has waited for room
+		final.done(reason)
+	}
 }
 
 // unlockGone ends the context, with a cause other than the end of the answer, and tells the program. Under mu, which it unlocks.

@@ -2,12 +2,15 @@ package httpd
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/server"
 )
 
@@ -18,14 +21,19 @@ type http2Key struct{}
 // the Parked.
 type http2Answer struct {
 	header  http.Header // of the program
+	trailer http.Header // what header was at the end, which the goroutine of the request reads; nil before
 	status  int         // 0 before the answer has begun
+	left    int64       // bytes that may follow of a Content-Length; -1 without one
 	queue   []http2Write
-	pending int           // bytes that were queued and are not written
-	woken   chan struct{} // receives a value when the goroutine of the request has to look again
-	timer   *time.Timer   // of Timeout; nil without
-	over    bool          // nothing is queued any more
-	aborted bool          // the stream is to be reset
+	pending int              // bytes that were queued and are not written, with http2WriteCost for each part
+	woken   chan struct{}    // receives a value when the goroutine of the request has to look again
+	timer   event.ClockTimer // of Timeout; nil without
+	over    bool             // nothing is queued any more
+	aborted bool             // the stream is to be reset
 }
+
+// http2WriteCost is the memory of an http2Write besides its bytes.
+const http2WriteCost = 64
 
 // An http2Write is a part of the answer.
 type http2Write struct {
@@ -38,6 +46,9 @@ type http2Write struct {
 // An http2Slot belongs to a request of HTTP/2 whose handler runs or is parked.
 type http2Slot struct{ parked atomic.Pointer[Parked] }
 
+// handlerReturned is in the slot of a request whose handler has returned without Park.
+var handlerReturned = new(Parked)
+
 // parkHTTP2 is Park for a request that package net/http serves for h2. It refuses others.
 func parkHTTP2(w http.ResponseWriter, r *http.Request, p *Parked, cfg *ParkConfig) error {
 	h2, ok := r.Context().Value(http2Key{}).(*http2Server)
@@ -48,14 +59,17 @@ func parkHTTP2(w http.ResponseWriter, r *http.Request, p *Parked, cfg *ParkConfi
 	if !ok { // w is a wrapper without Unwrap, or the handler has returned
 		return http.ErrNotSupported
 	}
-	p.h2 = &http2Answer{header: w.Header().Clone(), woken: make(chan struct{}, 1)}
-	if !known.(*http2Slot).parked.CompareAndSwap(nil, p) {
+	p.h2 = &http2Answer{header: w.Header().Clone(), left: -1, woken: make(chan struct{}, 1)}
+	if slot := known.(*http2Slot); !slot.parked.CompareAndSwap(nil, p) {
+		if slot.parked.Load() == handlerReturned {
+			return server.ErrReplyEnded
+		}
 		return ErrParked
 	}
 	h2.h.s.parked.Add(1)
 	if cfg.Timeout > 0 {
 		p.mu.Lock()
-		p.h2.timer = time.AfterFunc(cfg.Timeout, p.expired)
+		p.h2.timer = h2.h.s.afterFunc(cfg.Timeout, p.expired)
 		p.mu.Unlock()
 	}
 	if h2.h.s.isClosed() { // beginShutdown may have looked before
@@ -65,10 +79,18 @@ func parkHTTP2(w http.ResponseWriter, r *http.Request, p *Parked, cfg *ParkConfi
 	return nil
 }
 
+// afterFunc calls f when d has passed on the clock of the loops.
+func (s *Server) afterFunc(d time.Duration, f func()) event.ClockTimer {
+	if cfg := s.LoopConfig; cfg != nil && cfg.Clock != nil {
+		return cfg.Clock.AfterFunc(d, f)
+	}
+	return time.AfterFunc(d, f)
+}
+
 // beginShutdown tells the parked requests that Shutdown has begun.
 func (h2 *http2Server) beginShutdown() {
 	h2.requests.Range(func(_, slot any) bool {
-		if p := slot.(*http2Slot).parked.Load(); p != nil {
+		if p := slot.(*http2Slot).parked.Load(); p != nil && p != handlerReturned {
 			p.mu.Lock()
 			p.unlockGone(http.ErrServerClosed)
 		}
@@ -83,23 +105,67 @@ func (a *http2Answer) begin() {
 	}
 }
 
-// writeHeader queues a head.
-func (a *http2Answer) writeHeader(status int) {
-	if a.status != 0 {
+// setStatus is WriteHeader of http.ResponseWriter. It panics for an invalid status, as that does.
+func (a *http2Answer) setStatus(status int) {
+	switch {
+	case a.status != 0:
+		return
+	case status < 100 || status > 999:
+		panic(fmt.Sprintf("invalid WriteHeader code %v", status))
+	case status < http.StatusOK && a.pending >= server.DefaultMaxOutput: // the client does not even read the informational heads before
 		return
 	}
-	if status >= http.StatusOK {
-		a.status = status
-	}
-	a.queue = append(a.queue, http2Write{status: status, header: a.header.Clone()})
+	a.writeHeader(status)
+	a.wake()
 }
 
-// write queues a part of the body, which must not change any more.
-func (a *http2Answer) write(b []byte, done func(error)) {
-	a.begin()
-	a.queue = append(a.queue, http2Write{body: b, done: done})
-	a.pending += len(b)
+// writeHeader queues a head.
+func (a *http2Answer) writeHeader(status int) {
+	if status >= http.StatusOK {
+		a.status = status
+		if n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 && allowsBody(status) {
+			a.left = n
+		}
+	}
+	a.add(http2Write{status: status, header: a.header.Clone()})
+}
+
+// add queues a part of the answer.
+func (a *http2Answer) add(part http2Write) {
+	a.queue = append(a.queue, part)
+	a.pending += part.size()
+}
+
+// size returns the number of bytes by which the part counts.
+func (part *http2Write) size() int { return len(part.body) + http2WriteCost }
+
+// writeBody queues a part of the body, which must not change any more. done, if not nil, is called with the outcome, unless writeBody fails.
+func (a *http2Answer) writeBody(b []byte, done func(error)) error {
+	switch {
+	case a.status != 0 && !allowsBody(a.status):
+		return http.ErrBodyNotAllowed
+	case a.status == 0:
+		a.begin()
+	}
+	if a.left >= 0 {
+		if int64(len(b)) > a.left {
+			return http.ErrContentLength
+		}
+		a.left -= int64(len(b))
+	}
+	a.add(http2Write{body: b, done: done})
 	a.wake()
+	return nil
+}
+
+// notify queues the call of done.
+func (a *http2Answer) notify(done func(error)) error {
+	if a.pending >= server.DefaultMaxOutput {
+		return fmt.Errorf("%w: %d bytes of the answer wait, the limit is %d", server.ErrFull, a.pending, server.DefaultMaxOutput)
+	}
+	a.add(http2Write{done: done})
+	a.wake()
+	return nil
 }
 
 // wake makes the goroutine of the request look again.
@@ -110,10 +176,13 @@ func (a *http2Answer) wake() {
 	}
 }
 
-// finish ends the answer.
-func (a *http2Answer) finish() {
+// finish ends the answer. done, if not nil, is called with the outcome.
+func (a *http2Answer) finish(done func(error)) {
 	a.begin()
-	a.over = true
+	if done != nil {
+		a.add(http2Write{done: done})
+	}
+	a.trailer, a.over = a.header.Clone(), true
 	a.wake()
 }
 
@@ -130,10 +199,10 @@ func (h2 *http2Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer h2.requests.Delete(w)
 	returned := false
 	defer func() {
-		p := slot.parked.Load()
-		if p == nil {
+		if slot.parked.CompareAndSwap(nil, handlerReturned) {
 			return
 		}
+		p := slot.parked.Load()
 		h2.h.s.parked.Add(-1)
 		if !returned {
 			p.fail(errHandlerFailed)
@@ -147,7 +216,8 @@ func (h2 *http2Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveHTTP2 writes the answer until it has ended, on the goroutine of the request.
+// serveHTTP2 writes the answer until it has ended, on the goroutine of the request. It panics with http.ErrAbortHandler if the answer cannot be
+// completed: then package net/http resets the stream, so that the client does not take the answer for complete.
 func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	for {
 		p.mu.Lock()
@@ -157,15 +227,16 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		p.mu.Unlock()
 		if aborted {
 			report(queue, ErrEnded)
-			panic(http.ErrAbortHandler) // package net/http resets the stream
+			panic(http.ErrAbortHandler)
 		}
-		err := p.writeHTTP2(w, queue)
+		written, err := p.writeHTTP2(w, queue)
 		if err == nil && begun && !over {
 			err = http.NewResponseController(w).Flush()
 		}
-		report(queue, err)
+		report(queue[:written], nil)
+		report(queue[written:], err)
 		if err != nil {
-			return
+			panic(http.ErrAbortHandler)
 		}
 		if over {
 			p.addTrailer(w)
@@ -179,55 +250,61 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mayHaveBodyHTTP2 returns an error if the status permits no body. Under mu.
-func (p *Parked) mayHaveBodyHTTP2() error {
-	if p.h2.status != 0 && !allowsBody(p.h2.status) {
-		return http.ErrBodyNotAllowed
-	}
-	return nil
-}
-
 // report calls the functions of queue.
 func report(queue []http2Write, err error) {
 	if err != nil {
 		err = &endedError{"httpd: the answer was not written: " + err.Error(), err}
 	}
-	for _, write := range queue {
-		if write.done != nil {
-			write.done(err)
+	tell(queue, err)
+}
+
+// tell calls the functions of queue with err, also those after one that panics or ends the goroutine.
+func tell(queue []http2Write, err error) {
+	i := 0
+	defer func() {
+		if i < len(queue) {
+			tell(queue[i:], err)
+		}
+	}()
+	for i < len(queue) {
+		done := queue[i].done
+		i++
+		if done != nil {
+			done(err)
 		}
 	}
 }
 
-// writeHTTP2 writes what is in queue.
-func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) error {
-	for _, write := range queue {
-		if write.status != 0 {
+// writeHTTP2 writes what is in queue. It returns the number of parts that package net/http has accepted.
+func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) (written int, err error) {
+	for i := range queue {
+		part := &queue[i]
+		if part.status != 0 {
 			h := w.Header()
 			clear(h)
-			maps.Copy(h, write.header)
-			w.WriteHeader(write.status)
+			maps.Copy(h, part.header)
+			w.WriteHeader(part.status)
 		}
-		if len(write.body) == 0 {
-			continue
+		if len(part.body) > 0 {
+			_, err = w.Write(part.body)
 		}
-		_, err := w.Write(write.body)
 		p.mu.Lock()
-		p.h2.pending -= len(write.body)
+		p.h2.pending -= part.size()
 		p.mu.Unlock()
 		if err != nil {
-			return err
+			return i, err
 		}
 	}
-	return nil
+	return len(queue), nil
 }
 
 // addTrailer gives the fields that may be in the trailer to package net/http.
 func (p *Parked) addTrailer(w http.ResponseWriter) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	trailer := p.h2.trailer
+	p.mu.Unlock()
 	h := w.Header()
-	for key, values := range p.h2.header {
+	for key, values := range trailer {
 		if strings.HasPrefix(key, http.TrailerPrefix) || len(h["Trailer"]) > 0 {
 			h[key] = values
 		}

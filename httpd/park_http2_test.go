@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -224,4 +226,117 @@ func TestTheOutputOfAParkedAnswerIsLimitedOverHTTP2(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); string(body) != strings.Repeat(piece, written) {
 		t.Errorf("%d bytes have arrived of %d, %v", len(body), written*len(piece), err)
 	}
+}
+
+// An invalid status and a body above its length are refused at the call over HTTP/2, and a change of the header after the end does not reach the goroutine
+// of the request.
+func TestMistakesAreToldAtTheCallOverHTTP2(t *testing.T) {
+	s := &Server{}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return nil })
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		p := <-parked
+		for _, status := range []int{99, 1000, -1} {
+			func() {
+				defer func() {
+					if v := recover(); v == nil {
+						t.Errorf("WriteHeader(%d) does not panic", status)
+					}
+				}()
+				p.WriteHeader(status)
+			}()
+		}
+		p.Header().Set("Content-Length", "2")
+		p.Header().Set("Trailer", "X-T")
+		_, err := p.WriteString("hello")
+		testkit.WantErr(t, err, http.ErrContentLength)
+		g := NewGroup(nil)
+		testkit.Must(t, g.Add(p))
+		refused := g.Broadcast([]byte("hello"), func(*Parked, error) { t.Error("the outcome of a refused broadcast is told") })
+		if len(refused) != 1 || !errors.Is(refused[0], http.ErrContentLength) {
+			t.Errorf("refused: %v", refused)
+		}
+		write(t, p, "hi")
+		p.Header().Set("X-T", "v")
+		header := p.Header()
+		testkit.Must(t, p.Close())
+		for range 100 { // while the goroutine of the request ends
+			header.Set("X-T", "late")
+		}
+	}()
+	resp := fetched(t, fetch, "/")
+	body, err := io.ReadAll(resp.Body)
+	if string(body) != "hi" || err != nil || resp.ContentLength != 2 || resp.Trailer.Get("X-T") != "v" {
+		t.Errorf("the answer is %q of %d, %v, the trailer %v", body, resp.ContentLength, err, resp.Trailer)
+	}
+	<-over
+	testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
+}
+
+// Each outcome is told over HTTP/2, also those after a function that panics.
+func TestAPanicInAnOutcomeLeavesTheOthersOverHTTP2(t *testing.T) {
+	s := &Server{}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return nil })
+	outcomes := make(chan int, 10)
+	go func() {
+		p := <-parked
+		p.mu.Lock() // so that all of them are told together
+		for i := range 5 {
+			testkit.Must(t, p.h2.notify(func(error) {
+				outcomes <- i
+				if i%2 == 1 {
+					panic(http.ErrAbortHandler)
+				}
+			}))
+		}
+		p.mu.Unlock()
+	}()
+	if resp, err := fetch("/"); err == nil {
+		t.Errorf("the answer is %s", resp.Status)
+	}
+	for i := range 5 {
+		testkit.WantEqual(t, "outcome", testkit.Await(t, outcomes, "the outcome"), i)
+	}
+	testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
+}
+
+// The parts of an answer that wait for a client of HTTP/2 that does not read are limited, also those without bytes of the body.
+func TestOutcomesThatWaitAreLimitedOverHTTP2(t *testing.T) {
+	s := &Server{}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{MaxPending: -1} })
+	ready := make(chan *Parked, 1)
+	go func() {
+		p := <-parked
+		write(t, p, overfullText) // more than the windows of the stream and of the connection
+		ready <- p
+	}()
+	resp := fetched(t, fetch, "/")
+	p := <-ready
+	var told atomic.Int32
+	accepted := 0
+	for err := error(nil); err == nil; {
+		if err = p.Notify(func(error) { told.Add(1) }); err == nil {
+			accepted++
+		} else {
+			testkit.WantErr(t, err, server.ErrFull)
+		}
+		if accepted > server.DefaultMaxOutput {
+			t.Fatal("Notify is not limited")
+		}
+	}
+	_ = resp.Body.Close() // by intention
+	testkit.Until(t, "each outcome", func() bool { return int(told.Load()) == accepted && s.Parked() == 0 })
+}
+
+// Timeout of a ParkConfig is on the clock of the loops, also over HTTP/2.
+func TestTheTimeoutOverHTTP2IsOnTheClockOfTheLoops(t *testing.T) {
+	clock := testkit.NewClock()
+	s := &Server{LoopConfig: &event.Config{Clock: clock}}
+	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{Timeout: time.Hour} })
+	go func() {
+		<-parked
+		clock.Advance(time.Hour)
+	}()
+	testkit.WantEqual(t, "status", fetched(t, fetch, "/").StatusCode, http.StatusServiceUnavailable)
 }

@@ -42,7 +42,8 @@ type Parked struct {
 	h2         *http2Answer      // with HTTP/2, in place of c and resp
 	ctx        *requestContext   // nil while it is not waited for
 	timer      *server.ConnTimer // of Timeout; nil without
-	final      *[]byte           // parkClosing: the last bytes; nil before
+	final      *lastWrite        // parkClosing: the end of the answer; nil before
+	header     http.Header       // that Header has returned: a stream may have a trailer in it; nil before
 	cause      error             // of the end of the context; nil before
 	onTimeout  func(*Parked)
 	onGone     func(*Parked, error)
@@ -56,19 +57,21 @@ type Parked struct {
 	closes     bool // the connection is closed after the answer
 }
 
-// Header returns the fields of the head. When the head was sent, it may return another map, which is for the fields of the trailer: those that
-// the head has announced, and those with http.TrailerPrefix. Other changes then have no effect. A map is for one goroutine at a time. Any
-// goroutine.
+// Header returns the fields of the head. Changes after the head was sent have no effect, except for those of the trailer. The map is for one
+// goroutine at a time: the methods that begin or end the answer read it. In a Group it must not be changed before the head is sent, since
+// the Group may begin the answer, and ends it, on other goroutines. Any goroutine.
 func (p *Parked) Header() http.Header {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.h2 != nil {
+	switch {
+	case p.h2 != nil:
 		return p.h2.header
+	case p.resp != nil:
+		p.header = p.resp.Header()
+	case p.header == nil: // for a trailer
+		p.header = make(http.Header)
 	}
-	if p.resp == nil { // for a trailer; the empty name keeps it until the end
-		p.resp = &response{c: &p.c, phase: phaseSent, status: http.StatusOK, length: -1, isHEAD: p.silent, is11: true, chunked: p.chunked, closes: p.closes, trailers: []string{""}}
-	}
-	return p.resp.Header()
+	return p.header
 }
 
 // WriteHeader sets the status, as http.ResponseWriter has it: the head is sent with the body, or by Flush. A status below 200 is sent at once.
@@ -79,12 +82,11 @@ func (p *Parked) WriteHeader(status int) {
 	switch {
 	case p.state != parkOpen:
 	case p.h2 != nil:
-		p.h2.writeHeader(status)
-		p.h2.wake()
+		p.h2.setStatus(status)
 	case p.resp == nil:
 		p.c.h.s.logf("httpd: superfluous WriteHeader call of a parked answer")
 	default:
-		_ = p.output(func() error { p.resp.WriteHeader(status); return nil }) // Write reports that the connection has ended
+		_ = p.output(func() error { p.resp.WriteHeader(status); return nil }, nil) // Write reports that the connection has ended
 	}
 }
 
@@ -144,15 +146,11 @@ func (p *Parked) pending() int {
 func (p *Parked) write(b []byte) error {
 	switch {
 	case p.h2 != nil:
-		if err := p.mayHaveBodyHTTP2(); err != nil {
-			return err
-		}
-		p.h2.write(slices.Clone(b), nil)
-		return nil
+		return p.h2.writeBody(slices.Clone(b), nil)
 	case p.resp == nil:
 		return p.writeStream(b)
 	}
-	return p.output(func() error { _, err := p.resp.Write(b); return err })
+	return p.output(func() error { _, err := p.resp.Write(b); return err }, nil)
 }
 
 var crlf = []byte("\r\n")
@@ -181,8 +179,9 @@ func (p *Parked) deadlineError() error {
 	return nil
 }
 
-// output calls fn, which uses resp, and makes what it sends output of the connection. If that is refused, resp is as before. Under mu.
-func (p *Parked) output(fn func() error) error {
+// output calls fn, which uses resp, and makes what it sends output of the connection. done, if not nil, is called with the outcome of all output
+// up to then. If that is refused, resp is as before, and done is not called. Under mu.
+func (p *Parked) output(fn func() error, done func(error)) error {
 	sink := headBuffers.Get().(*[]byte)
 	*sink = (*sink)[:0]
 	before := *p.resp
@@ -191,7 +190,11 @@ func (p *Parked) output(fn func() error) error {
 	if err == nil {
 		err = p.resp.err
 	}
-	if len(*sink) > 0 && err == nil {
+	switch {
+	case err != nil:
+	case done != nil:
+		err = p.c.sc.WriteNotify(*sink, done)
+	case len(*sink) > 0:
 		_, err = p.c.sc.Write(*sink)
 	}
 	if err != nil {
@@ -238,7 +241,7 @@ func (p *Parked) FlushError() error {
 		p.h2.begin()
 		p.h2.wake()
 	case p.resp != nil:
-		err = p.output(p.resp.FlushError)
+		err = p.output(p.resp.FlushError, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("httpd: flush a parked answer: %w", err)
@@ -262,7 +265,7 @@ func (p *Parked) Notify(done func(error)) error {
 	switch {
 	case err != nil:
 	case p.h2 != nil:
-		p.h2.write(nil, done)
+		err = p.h2.notify(done)
 	default:
 		err = p.c.sc.WriteNotify(nil, done)
 	}

@@ -20,7 +20,7 @@ func (p *Parked) Close() error {
 	if err != nil {
 		p.mu.Unlock()
 	} else {
-		err = p.finish()
+		err = p.finish(nil)
 		p.unlockEnded(context.Canceled)
 	}
 	if err != nil {
@@ -37,17 +37,23 @@ func (p *Parked) Abort() {
 		p.mu.Unlock()
 		return
 	}
-	p.state, p.aborts = parkEnded, true
+	p.state, p.aborts = parkEnded, true // the last bytes, if they wait, fail with the connection
 	if p.h2 != nil {
 		p.h2.abort()
 	}
 	p.unlockEnded(context.Canceled)
 }
 
-// finish sends the end of the answer. Under mu.
-func (p *Parked) finish() error {
+// A lastWrite is the end of an answer.
+type lastWrite struct {
+	text []byte
+	done func(error) // is called with the outcome of all output; nil for none
+}
+
+// finish sends the end of the answer. done, if not nil, is called with the outcome of all output, unless finish fails. Under mu.
+func (p *Parked) finish(done func(error)) error {
 	if p.h2 != nil {
-		p.h2.finish()
+		p.h2.finish(done)
 		p.state = parkEnded
 		return nil
 	}
@@ -64,32 +70,70 @@ func (p *Parked) finish() error {
 		r.dropBuf()
 		last = sink
 	case p.chunked && !p.silent:
-		last = []byte("0\r\n\r\n")
+		last = appendTrailer(nil, p.header, nil)
 	}
-	p.final, p.resp = &last, nil
-	p.state = parkClosing
-	return p.sendFinal()
+	return p.sendLast(&lastWrite{last, done})
 }
 
-// sendFinal sends the last bytes, if there is room for them, and gives the connection back. It is called again when there is room. Under mu.
+// sendLast makes last the end of the answer. Under mu.
+func (p *Parked) sendLast(last *lastWrite) error {
+	p.final, p.resp, p.header = last, nil, nil
+	p.state = parkClosing
+	err := p.sendFinal()
+	if err != nil {
+		p.final = nil // the error is the outcome
+	}
+	return err
+}
+
+// sendFinal sends the end of the answer, if there is room for it, so that the connection can be given back. It is called again when there is
+// room. If it fails, the connection has ended, and its handler is told. Under mu.
 func (p *Parked) sendFinal() error {
 	sc := p.c.sc
-	if len(*p.final) > 0 {
-		_, err := sc.Write(*p.final)
-		switch {
-		case errors.Is(err, server.ErrFull): // LowWater follows
-			sc.SetTimeouts(server.Timeouts{}) // IdleTimeout applies, as to each answer whose handler has returned
-			return nil
-		case err != nil:
-			p.state = parkLost
-			if p.cause == nil {
-				p.cause = err
-			}
-			return err
+	p.closes = p.closes || !p.c.h.s.keepsAlive()
+	var err error
+	if more := p.c.more; more != nil && more.timer != nil && more.timer.isArmed() {
+		err = more.timer.answered(p.writeFinal)
+	} else {
+		err = p.writeFinal(nil)
+	}
+	switch {
+	case errors.Is(err, server.ErrFull): // LowWater follows
+		sc.SetTimeouts(server.Timeouts{}) // IdleTimeout applies, as to each answer whose handler has returned
+		return nil
+	case err != nil:
+		p.state = parkLost
+		if p.cause == nil {
+			p.cause = err
 		}
+		return err
 	}
 	p.final, p.state = nil, parkEnded
 	return nil
+}
+
+// writeFinal makes the end of the answer output of the connection, with what follows when the kernel has it: sent, if not nil, the outcome, and
+// the end of a connection that is closed after the answer. It is one write, so that it is accepted or refused as a whole. Under mu.
+func (p *Parked) writeFinal(sent func(error)) error {
+	sc, done, closes := p.c.sc, p.final.done, p.closes
+	if sent == nil && done == nil && !closes {
+		if len(p.final.text) == 0 {
+			return nil
+		}
+		_, err := sc.Write(p.final.text)
+		return err
+	}
+	return sc.WriteNotify(p.final.text, func(err error) {
+		if sent != nil {
+			sent(err)
+		}
+		if closes {
+			linger(sc)
+		}
+		if done != nil {
+			done(err)
+		}
+	})
 }
 
 // unlockEnded is called when the Parked has ended, or is closing, and does what follows. Under mu, which it unlocks. It may be called more than once.
@@ -128,12 +172,8 @@ func (p *Parked) giveBack() {
 		sc.Abort()
 		return
 	}
-	notify := func(done func(error)) error { return sc.WriteNotify(nil, done) }
-	if c.more != nil && c.more.timer != nil {
-		c.more.timer.answered(notify)
-	}
-	if p.closes || !c.h.s.keepsAlive() {
-		c.close(notify)
+	if p.closes {
+		_ = sc.Close() // fails if the connection is closed
 		return
 	}
 	c.notify(http.StateIdle)
@@ -185,13 +225,13 @@ func (p *Parked) answerUnavailable() {
 	if p.h2 != nil {
 		p.h2.header = h
 		p.h2.writeHeader(http.StatusServiceUnavailable)
-		p.h2.write(text, nil)
+		_ = p.h2.writeBody(text, nil) // there is no limit for it
 	} else {
 		p.resp.header = h
 		p.resp.WriteHeader(http.StatusServiceUnavailable) // sends nothing
 		_, _ = p.resp.Write(text)                         // is gathered
 	}
-	_ = p.finish() // fails if the connection has ended, and then its handler is called
+	_ = p.finish(nil) // fails if the connection has ended, and then its handler is called
 	p.unlockEnded(errParkTimeout)
 }
 
@@ -202,12 +242,18 @@ func (p *Parked) fail(cause error) {
 		p.mu.Unlock()
 		return
 	}
-	p.state, p.closes = parkEnded, true
+	if p.cause == nil {
+		p.cause = cause
+	}
+	p.closes = true
 	if p.resp != nil {
 		p.resp.discard()
 	}
 	if p.h2 != nil {
 		p.h2.abort()
+		p.state = parkEnded
+	} else {
+		_ = p.sendLast(new(lastWrite)) // as above
 	}
 	p.unlockEnded(cause)
 }

@@ -253,14 +253,22 @@ func (r *response) sendContinue() {
 
 // sendTrailer sends the last chunk and the trailer.
 func (r *response) sendTrailer() {
-	b := []byte("0\r\n")
+	_, _ = r.output(appendTrailer(nil, r.header, r.trailers)) // the error is kept
+}
+
+// appendTrailer appends the end of a chunked body, with those fields of header that are announced or begin with http.TrailerPrefix.
+func appendTrailer(b []byte, header http.Header, announced []string) []byte {
+	b = append(b, "0\r\n"...)
+	if len(header) == 0 {
+		return append(b, "\r\n"...)
+	}
 	trailer := make(http.Header)
-	for _, key := range r.trailers {
-		if values, ok := r.header[key]; ok {
+	for _, key := range announced {
+		if values, ok := header[key]; ok {
 			trailer[key] = values
 		}
 	}
-	for key, values := range r.header {
+	for key, values := range header {
 		if name, ok := strings.CutPrefix(key, http.TrailerPrefix); ok {
 			trailer[textproto.CanonicalMIMEHeaderKey(name)] = values
 		}
@@ -268,7 +276,7 @@ func (r *response) sendTrailer() {
 	if len(trailer) > 0 {
 		b = appendFields(b, trailer, nil)
 	}
-	_, _ = r.output(append(b, "\r\n"...)) // the error is kept
+	return append(b, "\r\n"...)
 }
 
 var _ io.Writer = (*response)(nil)

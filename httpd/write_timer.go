@@ -90,8 +90,16 @@ func (t *writeTimer) next() (at time.Duration, ok bool) {
 	return at, ok
 }
 
-// answered makes the deadline last until the kernel has taken all of the answer, of which notify is Notify.
-func (t *writeTimer) answered(notify func(done func(error)) error) {
+// isArmed reports whether there is a deadline for the request in progress.
+func (t *writeTimer) isArmed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.armed
+}
+
+// answered makes the deadline last until the kernel has taken all of the answer, of which notify is Notify. When notify fails, the deadline is
+// still that of the request in progress.
+func (t *writeTimer) answered(notify func(done func(error)) error) error {
 	t.mu.Lock()
 	armed := t.armed
 	if armed {
@@ -99,9 +107,16 @@ func (t *writeTimer) answered(notify func(done func(error)) error) {
 		t.armed = false
 	}
 	t.mu.Unlock()
-	if armed {
-		_ = notify(t.sent) // fails if the connection has ended, and with it the timer
+	if !armed {
+		return nil
 	}
+	err := notify(t.sent)
+	if err != nil {
+		t.mu.Lock()
+		t.unsent, t.armed = t.unsent[:len(t.unsent)-1], true
+		t.mu.Unlock()
+	}
+	return err
 }
 
 // sent is called when the kernel has taken the oldest of the answers in unsent, on the loop. The timer may run on.

@@ -1,0 +1,183 @@
+package httpd
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/testkit"
+	"github.com/evmq/evmq/server"
+)
+
+// overfull parks a request of a client with small buffers, whose answer may have any length.
+func overfull(t *testing.T, s *Server) (c *client, parked chan *Parked) {
+	t.Helper()
+	s.Socket = server.SocketOptions{WriteBuffer: 64 << 10}
+	handler, parked := parking(t, &ParkConfig{MaxPending: -1})
+	addr := serve(t, s, handler)
+	c = dial(t, addr)
+	testkit.Must(t, c.Conn.(*net.TCPConn).SetReadBuffer(16<<10))
+	c.send(get("/"))
+	return c, parked
+}
+
+// overfullText is more than the output of a connection may be.
+var overfullText = strings.Repeat("x", 4*server.DefaultMaxOutput)
+
+// endings are answers whose output is full at their end, which has a last chunk, or nothing at all.
+var endings = map[string]func(p *Parked){
+	"chunks":   func(*Parked) {},
+	"a length": func(p *Parked) { p.Header().Set("Content-Length", strconv.Itoa(len(overfullText))) },
+}
+
+// The deadline of an answer ends with it, also if its output is full when it is closed: the connection serves its next request.
+func TestTheDeadlineOfAFullAnswerEndsWithIt(t *testing.T) {
+	for name, set := range endings {
+		t.Run(name, func(t *testing.T) {
+			clock := testkit.NewClock()
+			c, parked := overfull(t, &Server{WriteTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}})
+			p := testkit.Await(t, parked, "the request")
+			set(p)
+			write(t, p, overfullText)
+			testkit.Must(t, p.Close())
+			testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+			clock.Advance(2 * time.Minute) // the loop is idle, or about to give the connection back
+			c.send(get("/"))
+			p = testkit.Await(t, parked, "the next request")
+			testkit.Must(t, p.Close())
+			c.answer()
+		})
+	}
+}
+
+// A connection that is closed after an answer whose output was full waits for its client as others do, CloseTimeout.
+func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
+	for name, set := range endings {
+		t.Run(name, func(t *testing.T) {
+			clock := testkit.NewClock()
+			s := &Server{LoopConfig: &event.Config{Clock: clock}, IdleTimeout: 1000 * time.Hour}
+			c, parked := overfull(t, s)
+			p := testkit.Await(t, parked, "the request")
+			set(p)
+			p.Header().Set("Connection", "close")
+			write(t, p, overfullText)
+			testkit.Must(t, p.Close())
+			testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+			testkit.Until(t, "the end of the connection, which the client keeps open", func() bool {
+				clock.Advance(time.Second)
+				return s.srv.Stats().OpenConns == 0
+			})
+		})
+	}
+}
+
+// Complete is accepted by a member whose output is full, as Close is, and the outcome is that of all of its answer: it is not told before the
+// last byte was given to the kernel, and it is told when the connection ends before.
+func TestTheOutcomeOfCompleteIsThatOfTheWholeAnswer(t *testing.T) {
+	for name, set := range endings {
+		for _, end := range []string{"read", "reset", "abort"} {
+			t.Run(name+", "+end, func(t *testing.T) {
+				s := &Server{}
+				c, parked := overfull(t, s)
+				p := testkit.Await(t, parked, "the request")
+				set(p)
+				write(t, p, overfullText)
+				g := NewGroup(nil)
+				testkit.Must(t, g.Add(p))
+				outcome := make(chan error, 2)
+				if refused := g.Complete(nil, func(_ *Parked, err error) { outcome <- err }); refused != nil {
+					t.Fatalf("refused: %v", refused)
+				}
+				if len(outcome) > 0 {
+					t.Errorf("the outcome is %v before the client reads", <-outcome)
+				}
+				switch end {
+				case "read":
+					testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+				case "reset":
+					c.reset()
+				case "abort":
+					p.Abort()
+					_ = c.Close() // so that a connection that is not aborted ends, too
+				}
+				if err := testkit.Await(t, outcome, "the outcome"); (err == nil) != (end == "read") {
+					t.Errorf("the outcome is %v", err)
+				}
+				testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
+				if len(outcome) > 0 {
+					t.Error("the outcome is told twice")
+				}
+			})
+		}
+	}
+}
+
+// The first broadcast of an answer is accepted or refused as a whole: if the result has no error for a member, its outcome is told, and otherwise
+// nothing of it is sent.
+func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
+	c, parked := overfull(t, &Server{})
+	p := testkit.Await(t, parked, "the request")
+	g := NewGroup(&GroupConfig{KeepSlow: true})
+	testkit.Must(t, g.Add(p))
+	outcome := make(chan error, 1)
+	refused := g.Broadcast([]byte(overfullText), func(_ *Parked, err error) { outcome <- err })
+	testkit.Must(t, p.Close())
+	if n := len(c.answer().body); n > 0 && refused != nil || n == 0 && refused == nil {
+		t.Errorf("refused: %v; the client got %d bytes", refused, n)
+	}
+	if refused == nil {
+		testkit.Must(t, testkit.Await(t, outcome, "the outcome"))
+	}
+}
+
+// The trailer is what the header has at the end of the answer, whenever the program has asked for it, and whatever is written meanwhile.
+func TestTheTrailerOfAParkedAnswerIsKept(t *testing.T) {
+	const key = http.TrailerPrefix + "X-T"
+	rows := map[string]func(p *Parked){
+		"asked for before the head": func(p *Parked) {
+			header := p.Header()
+			testkit.Must(t, p.FlushError())
+			header.Set(key, "v")
+			write(t, p, "more")
+		},
+		"asked for before a broadcast": func(p *Parked) {
+			testkit.Must(t, p.FlushError())
+			p.Header().Set(key, "v")
+			g := NewGroup(nil)
+			testkit.Must(t, g.Add(p))
+			if refused := g.Broadcast([]byte("more"), nil); refused != nil {
+				t.Errorf("refused: %v", refused)
+			}
+		},
+		"changed": func(p *Parked) {
+			testkit.Must(t, p.FlushError())
+			p.Header().Set(key, "old")
+			write(t, p, "mo")
+			p.Header().Set(key, "v")
+			write(t, p, "re")
+		},
+	}
+	handler, parked := parking(t, nil)
+	addr := serve(t, &Server{}, handler)
+	for name, use := range rows {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, addr)
+			c.send(get("/"))
+			p := testkit.Await(t, parked, "the request")
+			use(p)
+			testkit.Must(t, p.Close())
+			resp, err := http.ReadResponse(c.r, nil)
+			testkit.Must(t, err)
+			defer resp.Body.Close()
+			body, err := io.ReadAll(resp.Body)
+			if string(body) != "more" || err != nil || resp.Trailer.Get("X-T") != "v" {
+				t.Errorf("the body is %q, %v, the trailer %v", body, err, resp.Trailer)
+			}
+		})
+	}
+}
