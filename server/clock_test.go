@@ -18,25 +18,6 @@ func startWithClock(t testing.TB, r rig, srv *server.Server) (*running, *testkit
 	return start(t, r, srv), clock
 }
 
-// A quickClock is four times as fast as the system's. It is for tests that wait until a server stops waiting for something that blocks, and in
-// which nothing else must happen before that.
-type quickClock struct{}
-
-const quickness = 4
-
-// quickStart is the time 0 of a quickClock.
-var quickStart = time.Now()
-
-func (quickClock) Now() time.Duration { return time.Since(quickStart) * quickness }
-
-func (quickClock) AfterFunc(d time.Duration, f func()) event.ClockTimer {
-	return quickTimer{time.AfterFunc(d/quickness, f)}
-}
-
-type quickTimer struct{ *time.Timer }
-
-func (t quickTimer) Reset(d time.Duration) bool { return t.Timer.Reset(d / quickness) }
-
 // limit is the deadline of the tests that have a clock. No test waits for it.
 const limit = 20 * time.Second
 

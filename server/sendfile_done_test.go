@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -106,7 +105,7 @@ func TestAReadThatCannotBeInterruptedDoesNotDelayShutdown(t *testing.T) {
 	_, err := w.Write([]byte{0})
 	testkit.Must(t, err)
 	ended, closed := make(chan error, 1), make(chan error, 1)
-	s := start(t, rig{"tcp", false, 1}, &server.Server{LoopConfig: &event.Config{Clock: quickClock{}}, Handler: calls{
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{
 		data: func(c *server.Conn, p []byte) (int, error) {
 			return len(p), c.SendFile(r, 0, 1<<20, func(err error) { ended <- err })
 		},

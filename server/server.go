@@ -59,7 +59,8 @@ type Server struct {
 	// usable. For that the loops must run: a loop that does not run delays Shutdown until its context ends, and the server is removed from
 	// it when it runs again or is closed. If the program closes a loop while the server runs, the connections, listeners and sockets of
 	// that loop end with ErrLoopClosed, and the server continues with the other loops. The functions of Dispatch always run on workers.
-	// The server's deadlines are those of the loops' clocks; for what belongs to no loop, such as the end of a Shutdown, that of the first.
+	// The server's deadlines are those of the loops' clocks; for what belongs to no loop, such as the pause of a listener without a
+	// descriptor, that of the first.
 	// NumLoops must be 0 or the number of these loops, and LoopConfig nil.
 	UseLoops []*event.Loop
 	// Balance says how the loop of a new connection is chosen. It does not apply if each loop accepts its own connections because of

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 )
 
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has already established, answers the
@@ -18,7 +17,8 @@ import (
 //
 // When ctx ends first, Shutdown aborts the connections that are left, and returns an error in which errors.As finds a *ShutdownError, with
 // the cause of ctx and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if
-// callbacks do not return, Shutdown returns after the end of ctx when no connection has ended for two seconds.
+// callbacks do not return, Shutdown returns after the end of ctx when no connection has ended for two seconds. These are seconds of the
+// system's clock, also if the loops have another one.
 //
 // Further calls, also after Close, wait for the end of the first and return its outcome; if their context ends first, they return its
 // cause, and the shutdown continues. A Close ends the context of a Shutdown that is under way. Before Start, Shutdown returns nil, and the
@@ -148,33 +148,8 @@ func (s *Server) shutDownOnce(ctx context.Context, outcomeOf func(error) error) 
 	return true, err
 }
 
-// awaitEnd waits for the end of a shutdown whose context has ended, as long as connections end.
-func (s *Server) awaitEnd(ctx context.Context, ended <-chan error) error {
-	for before := s.open.len(); ; {
-		passed, stop := after(s.clock(), stuckTimeout)
-		select {
-		case err := <-ended:
-			stop()
-			return err
-		case <-passed:
-		}
-		now := s.open.len()
-		if now >= before {
-			return s.unfinished(ctx)
-		}
-		before = now
-	}
-}
-
 // errGoexit is the outcome of a shutdown whose goroutine was ended by runtime.Goexit in the Close of a user's listener.
 var errGoexit = errors.New("server: a listener's Close called runtime.Goexit")
-
-// grace is the time for which each step of a shutdown whose context has ended waits for callbacks to return, before it counts them as
-// blocked. stuckTimeout is the time for which the caller waits for all steps, and again after each end of a connection.
-const (
-	grace        = 250 * time.Millisecond
-	stuckTimeout = 2 * time.Second // long enough for a busy machine
-)
 
 // unfinished returns the outcome of a shutdown that does not end because of a callback or a loop.
 func (s *Server) unfinished(ctx context.Context) error {
@@ -237,16 +212,6 @@ func (s *Server) stopListening(ctx context.Context) {
 	for pc := range packets {
 		pc.stop() // if ctx has ended before finish
 	}
-}
-
-// waited returns a channel that is closed when wait returns.
-func waited(wait func()) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		wait()
-		close(done)
-	}()
-	return done
 }
 
 // awaitOrAbort waits until no connection is left and no datagram is in progress. When ctx ends first, it aborts the connections and returns

@@ -125,7 +125,7 @@ func TestShutdownReturnsBesideACallbackThatDoesNot(t *testing.T) {
 				}
 				return len(p), nil
 			}})
-			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin, LoopConfig: &event.Config{Clock: quickClock{}}})
+			s := start(t, rig{"tcp", false, 2}, &server.Server{Handler: p, Balance: server.BalanceRoundRobin})
 			var clients []net.Conn
 			var loops []*event.Loop
 			for range 4 {
@@ -179,7 +179,7 @@ func (l gatedListener) Addr() net.Addr            { return &net.TCPAddr{} }
 func TestShutdownReturnsBesideAListenerThatDoesNot(t *testing.T) {
 	t.Parallel()
 	p := newProbe(calls{})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, LoopConfig: &event.Config{Clock: quickClock{}}})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 	l := gatedListener{gate: make(chan struct{})}
 	_, err := s.AddListener(l, nil)
 	testkit.Must(t, err)
@@ -232,7 +232,7 @@ func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 		}
 		failed <- err
 	}
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight(), LoopConfig: &event.Config{Clock: quickClock{}}})
+	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: d, MaxOutput: 64 << 10, Socket: tight()})
 	send(t, s.dial(t), "much\n")
 	var c *server.Conn
 	testkit.Until(t, "a full output", func() bool {
@@ -253,31 +253,70 @@ func TestAReplyThatWaitsForABlockedLoopEndsWithTheServer(t *testing.T) {
 	open()
 }
 
-// A callback does not return, and Close waits for its loop until stuckTimeout has passed on the clock of the loops.
-func TestCloseStopsWaitingByTheServersClock(t *testing.T) {
-	gate, stuck := make(chan struct{}), make(chan struct{})
-	p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {
-		close(stuck)
-		<-gate
-		return len(p), nil
-	}})
-	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
-	c, nc := p.connect(t, s)
-	send(t, nc, "block")
-	testkit.Await(t, stuck, "the callback")
-	ended := make(chan error, 1)
-	go func() { ended <- s.Close() }()
-	testkit.Until(t, "the end of Close", func() bool {
-		clock.Advance(10 * time.Millisecond)
-		return len(ended) > 0
-	})
-	var late *server.ShutdownError
-	if err := <-ended; !errors.As(err, &late) || late.Loops != 1 {
-		t.Errorf("Close: %v, want a ShutdownError with one loop", err)
+// A callback does not return, and the clock of the loops stands still. The server waits for two seconds of the system's clock, and returns.
+func TestTheEndOfAServerNeedsNoTimeOfTheLoopsClock(t *testing.T) {
+	t.Parallel()
+	for name, end := range waysToShutDown {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachClock(t, func(t *testing.T, _ *testkit.Clock, start func(*server.Server) *running) {
+				t.Parallel()
+				gate, stuck := make(chan struct{}), make(chan struct{})
+				open := sync.OnceFunc(func() { close(gate) })
+				defer open()
+				p := newProbe(calls{data: func(_ *server.Conn, p []byte) (int, error) {
+					close(stuck)
+					<-gate
+					return len(p), nil
+				}})
+				s := start(&server.Server{Handler: p})
+				c, nc := p.connect(t, s)
+				send(t, nc, "block")
+				testkit.Await(t, stuck, "the callback")
+				ended, began := make(chan error, 1), time.Now()
+				go func() { ended <- end(s.Server) }()
+				var late *server.ShutdownError
+				if err := testkit.Await(t, ended, name); !errors.As(err, &late) || late.Loops != 1 {
+					t.Errorf("%s: %v, want a ShutdownError with one loop", name, err)
+				}
+				if waited := time.Since(began); waited < 2*time.Second {
+					t.Errorf("%s waited for %v, want 2s at least", name, waited)
+				}
+				open()
+				testkit.Await(t, p.closed, "Close")
+				if s.UseLoops == nil {
+					testkit.Await(t, c.Loop().Done(), "the loop's end")
+				}
+			})
+		})
 	}
-	if waited := clock.Now(); waited < 2*time.Second {
-		t.Errorf("Close waited for %v by the clock, want 2s at least", waited)
+}
+
+// Requests do not return, on a loop or on a worker, and the clock of the loops stands still.
+func TestTheEndOfAServerNeedsNoTimeOfTheLoopsClockForRequests(t *testing.T) {
+	t.Parallel()
+	for _, placement := range []server.Placement{server.OnLoop, server.OnWorkers, server.Adaptive} {
+		t.Run(placement.String(), func(t *testing.T) {
+			t.Parallel()
+			eachClock(t, func(t *testing.T, _ *testkit.Clock, start func(*server.Server) *running) {
+				t.Parallel()
+				gate, stuck := make(chan struct{}), make(chan struct{})
+				open := sync.OnceFunc(func() { close(gate) })
+				defer open()
+				s := start(&server.Server{Handler: placed(placement, func(server.Reply, string) string {
+					close(stuck)
+					<-gate
+					return ""
+				})})
+				send(t, s.dial(t), "block\n")
+				testkit.Await(t, stuck, "the request")
+				ended := make(chan error, 1)
+				go func() { ended <- s.Close() }()
+				var late *server.ShutdownError
+				if err := testkit.Await(t, ended, "Close"); !errors.As(err, &late) || late.Handlers+late.Loops == 0 {
+					t.Errorf("Close: %v, want a ShutdownError with the handler or its loop", err)
+				}
+			})
+		})
 	}
-	close(gate)
-	testkit.Await(t, c.Loop().Done(), "the loop's end")
 }

@@ -1,11 +1,8 @@
 package server_test
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"net"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -58,30 +55,6 @@ func TestSilentHandshakesAreEndedOnTheLoopsClock(t *testing.T) {
 		testkit.CheckErr(t, "OnReject", <-rejected, server.ErrHandshake)
 		testkit.Must(t, testkit.Await(t, served, "the answers"))
 		hangUp(nc)
-	})
-}
-
-// A Shutdown whose context has ended waits for a callback that does not return for two seconds of the loops' clock.
-func TestShutdownWaitsForACallbackOnTheLoopsClock(t *testing.T) {
-	eachClock(t, func(t *testing.T, clock *testkit.Clock, start func(*server.Server) *running) {
-		gate, stuck := make(chan struct{}), make(chan struct{})
-		open := sync.OnceFunc(func() { close(gate) })
-		defer open()
-		s := start(&server.Server{Handler: calls{data: func(_ *server.Conn, p []byte) (int, error) {
-			close(stuck)
-			<-gate
-			return len(p), nil
-		}}})
-		send(t, s.dial(t), "block")
-		testkit.Await(t, stuck, "the callback")
-		ended := make(chan error, 1)
-		go func() { ended <- s.Shutdown(endedContext(context.Canceled)) }()
-		clock.AwaitTimer(t, 2*time.Second)
-		clock.Advance(2 * time.Second)
-		var late *server.ShutdownError
-		if err := testkit.Await(t, ended, "Shutdown"); !errors.As(err, &late) || late.Loops != 1 {
-			t.Errorf("Shutdown: %v; want a ShutdownError with one loop", err)
-		}
 	})
 }
 

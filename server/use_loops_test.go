@@ -295,7 +295,7 @@ func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l, err := event.NewLoop(&event.Config{Clock: quickClock{}})
+			l, err := event.NewLoop(nil)
 			testkit.Must(t, err)
 			srv := &server.Server{Handler: calls{}, UseLoops: []*event.Loop{l}, Logger: slog.New(slog.DiscardHandler)}
 			_, err = srv.Listen(t.Context(), "tcp", "127.0.0.1:0", nil)
