@@ -181,7 +181,7 @@ func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
 	p := s.dial(t, "")
 	c := p.conn(opened)
 	m := []byte(noise(100_000))
-	advance(t, clock, "the end", func() bool {
+	s.advance(t, clock, "the end", func() bool {
 		for c.WriteMessage(websocket.Binary, m) == nil { // the kernel takes several megabytes at first
 		}
 		return len(s.closed) > 0

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -158,13 +159,18 @@ func (c *Conn) close(e *CloseError) error {
 		return fmt.Errorf("close: %w", ErrClosed)
 	}
 	c.state, c.end = stateClosing, e
+	waits := c.Buffered() > 0 || c.gathered                         // output that the peer has to take before the close frame
 	c.pending = c.gathered || errors.Is(c.writeClose(nil), ErrFull) // other errors mean that the connection has ended
 	replied := c.gathered && !c.handles
 	c.mu.Unlock()
 	if replied {
 		c.sc.AfterFunc(0, c.sendPending)
 	}
-	c.expectClose(c.sc.Stats().BytesWritten)
+	written := uint64(math.MaxUint64)
+	if waits {
+		written = c.sc.Stats().BytesWritten
+	}
+	c.expectClose(written)
 	return nil
 }
 
@@ -196,7 +202,8 @@ func (c *Conn) sendPending() {
 }
 
 // expectClose ends the connection when CloseTimeout has passed without the peer's close frame. As long as the peer takes output that was written before
-// this side's close frame, the time begins again. written is the number of bytes that it has taken so far.
+// this side's close frame, the time begins again. written is the number of bytes that it has taken so far, or the maximum if no such output waits: the
+// close frame itself is no progress.
 func (c *Conn) expectClose(written uint64) {
 	c.sc.AfterFunc(c.h.cfg.CloseTimeout, func() {
 		c.mu.Lock()

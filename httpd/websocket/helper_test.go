@@ -46,17 +46,30 @@ func startWithClock(t testing.TB, clock *testkit.Clock, cfg *websocket.Config) *
 	return s
 }
 
-// advance makes a second pass again and again until done returns true.
-func advance(t testing.TB, clock *testkit.Clock, what string, done func() bool) {
+// advance makes a second pass again and again until done returns true. The loops do what is due each time before done is called.
+func (s *site) advance(t testing.TB, clock *testkit.Clock, what string, done func() bool) {
 	t.Helper()
 	testkit.Until(t, what, func() bool {
 		if done() {
 			return true
 		}
 		clock.Advance(time.Second)
-		time.Sleep(time.Millisecond) // the loop has to notice it
+		s.doWhatIsDue(t)
 		return done()
 	})
+}
+
+// doWhatIsDue waits until each loop has handled the timers that are due. Two functions are posted: the first may run in a turn that began
+// before the clock was advanced.
+func (s *site) doWhatIsDue(t testing.TB) {
+	t.Helper()
+	for _, l := range websocket.Loops(s.handler) {
+		for range 2 {
+			ran := make(chan struct{})
+			testkit.Must(t, l.Post(func() { close(ran) }))
+			testkit.Await(t, ran, "a posted function")
+		}
+	}
 }
 
 // start serves WebSockets with cfg on one loop. The server is closed at the end of the test.
