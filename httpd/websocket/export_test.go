@@ -6,7 +6,7 @@ import "github.com/evmq/evmq/event"
 func Loops(h *Handler) (all []*event.Loop) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for l := range h.rings {
+	for l := range h.wheels {
 		all = append(all, l)
 	}
 	return all
