@@ -7,8 +7,8 @@ import (
 )
 
 // clock returns the clock of the loops, for the deadlines of peers that no loop times, and for the pauses of listeners. If loops of UseLoops
-// have different clocks, it is that of the first loop. What the server waits for itself at its end is timed by the system's clock, since a
-// clock of the program may stand still; see shutdown_wait.go. After Start.
+// have different clocks, it is that of the first loop. At its end the server waits for callbacks by the system's clock, since a clock of
+// the program may stand still; see shutdown_wait.go. After Start.
 func (s *Server) clock() event.Clock { return s.loops[0].ev.Clock() }
 
 // after returns a channel that is closed when d has passed on the clock; stop releases the timer.
