@@ -45,7 +45,7 @@ func (s *Server) AddConn(nc net.Conn, cfg *ConnConfig) (*Conn, error) {
 	if isNil(nc) {
 		return nil, fmt.Errorf("add connection: %w: connection is nil", ErrInvalid)
 	}
-	c, err := s.addConn(nc, valueOf(cfg))
+	c, err := s.addConn(nc, valueOf(cfg), nil)
 	if err != nil {
 		if errors.Is(err, ErrOverload) {
 			s.totals.refused.Add(1)
@@ -77,7 +77,8 @@ func (cfg *ConnConfig) setup(s *Server) (connSetup, error) {
 	return connSetup{proxy: cfg.Accepted && s.cfg.ProxyProtocol, tls: config, client: cfg.Client}, nil
 }
 
-func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
+// addConn is AddConn. The connection begins with the layers of its listener, or with those of cfg if listener is nil.
+func (s *Server) addConn(nc net.Conn, cfg ConnConfig, listener *Listener) (*Conn, error) {
 	if err := s.beginAdd(cfg.Handler); err != nil {
 		return nil, err
 	}
@@ -85,6 +86,9 @@ func (s *Server) addConn(nc net.Conn, cfg ConnConfig) (*Conn, error) {
 	setup, err := cfg.setup(s)
 	if err != nil {
 		return nil, err
+	}
+	if listener != nil {
+		setup = listener.setup
 	}
 	sc, err := streamOf(nc)
 	if err != nil {

@@ -65,7 +65,7 @@ func (b *blockingAccept) take(nc net.Conn) error {
 	ln, s := b.ln, b.ln.srv
 	err := s.applySocket(nc)
 	if err == nil {
-		_, err = s.addConn(nc, ConnConfig{Handler: ln.handler, Accepted: true})
+		_, err = s.addConn(nc, ConnConfig{Handler: ln.handler}, ln)
 	}
 	if err == nil {
 		b.took, b.backoff = true, 0

@@ -48,26 +48,47 @@ func TestTLSAndPROXYOfAListenerInEachCombination(t *testing.T) {
 				cfg.TLS, protocol = protocols("of the listener"), "of the listener"
 			}
 			proxied := (srv.ProxyProtocol || cfg.ProxyProtocol) && !cfg.NoProxyProtocol
-			t.Run(fmt.Sprintf("server TLS=%v PROXY=%v, listener %d", srv.TLS != nil, srv.ProxyProtocol, j), func(t *testing.T) {
-				nc := (&running{s.Server, s.rig, listenWith(t, s, cfg).Addr()}).dialPlain(t)
-				want := "127.0.0.1 false  \n"
-				if proxied {
-					send(t, nc, "PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n")
-					want = strings.Replace(want, "127.0.0.1", "192.0.2.1", 1)
-				}
-				if protocol != "" {
-					config := clientTLS()
-					config.NextProtos = []string{"of the listener", "of the server"}
-					nc = tls.Client(nc, config)
-					want = strings.Replace(want, "false  ", "true localhost "+protocol, 1)
-				}
-				send(t, nc, "name\n")
-				if got, err := bufio.NewReader(nc).ReadString('\n'); err != nil || got != want {
-					t.Errorf("read %q, %v; want %q", got, err, want)
-				}
-			})
+			for way := range listenWays {
+				t.Run(fmt.Sprintf("server TLS=%v PROXY=%v, listener %d, %s", srv.TLS != nil, srv.ProxyProtocol, j, way), func(t *testing.T) {
+					nc := (&running{s.Server, s.rig, listenWays[way](t, s, cfg).Addr()}).dialPlain(t)
+					want := "127.0.0.1 false  \n"
+					if proxied {
+						send(t, nc, "PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n")
+						want = strings.Replace(want, "127.0.0.1", "192.0.2.1", 1)
+					}
+					if protocol != "" {
+						config := clientTLS()
+						config.NextProtos = []string{"of the listener", "of the server"}
+						nc = tls.Client(nc, config)
+						want = strings.Replace(want, "false  ", "true localhost "+protocol, 1)
+					}
+					send(t, nc, "name\n")
+					if got, err := bufio.NewReader(nc).ReadString('\n'); err != nil || got != want {
+						t.Errorf("read %q, %v; want %q", got, err, want)
+					}
+				})
+			}
 		}
 	}
+}
+
+// listenWays are the ways in which a server gets a listener.
+var listenWays = map[string]func(*testing.T, *running, server.ListenerConfig) *server.Listener{
+	"Listen": listenWith,
+	"AddListener": func(t *testing.T, s *running, cfg server.ListenerConfig) *server.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		testkit.Must(t, err)
+		ln, err := s.AddListener(l, &cfg)
+		testkit.Must(t, err)
+		return ln
+	},
+	"AddListener, without a descriptor": func(t *testing.T, s *running, cfg server.ListenerConfig) *server.Listener {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		testkit.Must(t, err)
+		ln, err := s.AddListener(hidden{Listener: l}, &cfg)
+		testkit.Must(t, err)
+		return ln
+	},
 }
 
 // Each kind of connection reports it once, with its reason.
