@@ -46,7 +46,7 @@ func (h *connHandler) forListener(base context.Context) *connHandler {
 func (s *Server) netHTTPServer() *http.Server {
 	return &http.Server{
 		Addr: s.Addr, Handler: s.Handler, TLSConfig: s.TLSConfig, ReadTimeout: s.ReadTimeout, ReadHeaderTimeout: s.ReadHeaderTimeout,
-		WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog, Protocols: s.Protocols,
+		WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout, MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog, Protocols: s.Protocols, HTTP2: s.HTTP2,
 	}
 }
 

@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log"
@@ -152,6 +153,30 @@ func TestAConnectionOfHTTP2WithoutAPrefaceEnds(t *testing.T) {
 		testkit.Must(t, err)
 		testkit.Must(t, nc.Close())
 		testkit.Until(t, "the end of the connection", func() bool { st := (&slow{Server: s}).stats(); return st.Opened > 0 && st.OpenConns == 0 })
+	}
+}
+
+// HTTP2 configures the connections with HTTP/2: the first frame of the server, its settings, has MaxConcurrentStreams. See RFC 9113, section 6.5.
+func TestTheConfigurationOfHTTP2IsUsed(t *testing.T) {
+	const most = 12345
+	addr, config := serveTLS(t, &Server{Handler: newHolding(), HTTP2: &http.HTTP2Config{MaxConcurrentStreams: most}})
+	config.NextProtos = []string{"h2"}
+	c := dialTLS(t, addr, config)
+	c.send(http2Preface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00") // no settings of the client
+	var header [9]byte
+	_, err := io.ReadFull(c.r, header[:])
+	testkit.Must(t, err)
+	settings := make([]byte, int(header[1])<<8|int(header[2]))
+	_, err = io.ReadFull(c.r, settings)
+	testkit.Must(t, err)
+	got := uint32(0)
+	for ; len(settings) >= 6; settings = settings[6:] {
+		if binary.BigEndian.Uint16(settings) == 3 { // SETTINGS_MAX_CONCURRENT_STREAMS
+			got = binary.BigEndian.Uint32(settings[2:])
+		}
+	}
+	if header[3] != 4 || got != most { // 4 is the type of a SETTINGS frame
+		t.Errorf("the first frame has type %d and allows %d streams, want 4 and %d", header[3], got, most)
 	}
 }
 

@@ -24,12 +24,13 @@ const (
 	DefaultWorkers           = 10_000 // more than server.DefaultWorkers, since handlers that are written for package net/http often wait
 )
 
-// ErrInvalid reports a field of a Server with an invalid value. The text names the field and the value. Errors of fields that are passed on
+// ErrInvalid reports a field of a Server, or an argument of a method, that is not valid. The text names it. Errors of fields that are passed on
 // to package server match server.ErrInvalid instead.
-var ErrInvalid = errors.New("httpd: invalid configuration")
+var ErrInvalid = errors.New("httpd: invalid argument or configuration")
 
-// A Server serves HTTP. The fields that package net/http's Server has, too, have their meaning there, and the zero value of each field is
-// its default. The fields must not be changed after the first call of a method; the server copies them and does not write to them.
+// A Server serves HTTP. A field that http.Server also has means the same as there, except for what the documentation of the package lists. The
+// zero value of each field is its default. The program must not change the fields after its first call of a method; the server does not
+// write to them.
 type Server struct {
 	// Addr is the TCP address of ListenAndServe and ListenAndServeTLS, as in "host:port". "" means ":http" and ":https".
 	Addr string
@@ -40,29 +41,33 @@ type Server struct {
 	TLSConfig *tls.Config
 	// Protocols is the set of protocols that are served. Nil means HTTP/1 and, with TLS, HTTP/2. HTTP/2 without TLS is not supported.
 	Protocols *http.Protocols
+	// HTTP2 configures the connections with HTTP/2. Nil means the defaults of package net/http.
+	HTTP2 *http.HTTP2Config
 
-	// ReadHeaderTimeout bounds the time in which the head of a request arrives, from its first byte, and that of the first request of a
-	// connection from accept. Without ReadTimeout, it also bounds the time for the rest of a body that the handler has not read, which is
-	// discarded if it is not long. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
+	// ReadHeaderTimeout limits the time from the first byte of a request to the end of its head; for the first request of a connection it
+	// counts from accept, with TLS from the end of the handshake. Without ReadTimeout, it also limits the time in which the server reads the rest of a body that the handler has not
+	// read; it reads up to 256 KB of it. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
 	ReadHeaderTimeout time.Duration
-	// ReadTimeout bounds the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
+	// ReadTimeout limits the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
 	// In package net/http, ReadTimeout includes the head.
 	ReadTimeout time.Duration
-	// WriteTimeout bounds the time from the end of a request's head until the kernel has taken all of the answer. 0 or a negative value means
+	// WriteTimeout limits the time from the end of a request's head until the kernel has taken all of the answer. 0 or a negative value means
 	// no limit.
 	WriteTimeout time.Duration
-	// IdleTimeout bounds the time for which a connection waits for the next request. 0 means DefaultIdleTimeout; a negative value means no
+	// IdleTimeout limits the time for which a connection waits for the next request. 0 means DefaultIdleTimeout; a negative value means no
 	// limit.
 	IdleTimeout time.Duration
-	// MaxHeaderBytes limits the head of a request, in bytes. 4096 more are accepted. 0 means http.DefaultMaxHeaderBytes, 1 MB.
+	// MaxHeaderBytes limits the head of a request, in bytes. As in package net/http, 4096 more are accepted. 0 means
+	// http.DefaultMaxHeaderBytes, which is 1 MB; a negative value is an error.
 	MaxHeaderBytes int
 	// DisableGeneralOptionsHandler passes "OPTIONS *" to the Handler; otherwise it is answered with 200 and no body.
 	DisableGeneralOptionsHandler bool
 
 	// BaseContext returns the context that the contexts of the requests of a listener derive from. Nil means context.Background().
 	BaseContext func(net.Listener) context.Context
-	// ConnContext may change the context for a connection. The net.Conn describes the connection: its addresses, and for TLS its type
-	// has a method ConnectionState; its other methods fail.
+	// ConnContext returns the context that the contexts of the requests of a connection derive from. ctx is that of the listener. The net.Conn
+	// describes the connection: its addresses, and in its method ConnectionState the state of TLS. Its Close ends the connection; its other
+	// methods fail.
 	ConnContext func(ctx context.Context, c net.Conn) context.Context
 	// ConnState is called when the state of a connection changes, on its loop or on the goroutine of a request. It must not block.
 	ConnState func(net.Conn, http.ConnState)
@@ -70,9 +75,10 @@ type Server struct {
 	// the log package's standard logger.
 	ErrorLog *log.Logger
 
-	// NumLoops, Workers, Queue, MaxConns, MaxBuffered, ReusePort, Socket and ProxyProtocol are the fields of server.Server. Workers bounds
-	// the number of handlers that block at the same time; 0 means DefaultWorkers. A goroutine exists for each handler that blocks, and for 64
-	// more workers at most. A connection above MaxConns is answered with 503.
+	// NumLoops, Workers, Queue, MaxConns, MaxBuffered, ReusePort, Socket and ProxyProtocol are the fields of server.Server. Workers limits
+	// the number of handlers that block at the same time; 0 means DefaultWorkers. A goroutine exists for each handler that blocks, and for at
+	// most 64 workers that wait for one. Queue limits the number of requests that wait for a worker; a connection whose request finds it full is
+	// not read until there is room. A connection above MaxConns is answered with 503.
 	NumLoops      int
 	Workers       int
 	Queue         int
@@ -85,11 +91,12 @@ type Server struct {
 	LoopConfig *event.Config
 	// Placement says where handlers run. 0 means server.Adaptive: on the loop while they are quick, and otherwise on workers.
 	Placement server.Placement
-	// Route returns the key of a request's route, for which the time of the handler is measured. It is called on the loop with the request's
-	// method and path, which must not be kept, and appends the key to buf. Nil means the method and the first two segments of the path.
+	// Route appends the key of a request's route to buf and returns the result. The server measures for each route how long its handlers run.
+	// Route is called on the loop, must not block, and must not keep method and path, which are those of the request. Nil means the method and
+	// the first two segments of the path.
 	Route func(buf, method, path []byte) []byte
 
-	hijacked     atomic.Int64 // connections that handlers have taken and not closed
+	hijacked     atomic.Int64 // connections that handlers have hijacked and not closed
 	hasTLS       atomic.Bool  // ServeTLS was called
 	parked       atomic.Int64 // requests that wait after Park
 	noKeepAlives atomic.Bool  // of SetKeepAlivesEnabled
@@ -116,23 +123,6 @@ var serverStates = [...]string{serverNew: "new", serverStarted: "started", serve
 // String returns the state's name.
 func (s serverState) String() string { return serverStates[s] }
 
-// ListenAndServe listens on the TCP address addr and serves HTTP with handler. It always returns an error: http.ErrServerClosed never, since
-// the server cannot be shut down. May block; not in a callback.
-func ListenAndServe(addr string, handler http.Handler) error {
-	return (&Server{Addr: addr, Handler: handler}).ListenAndServe()
-}
-
-// ListenAndServeTLS is ListenAndServe for HTTPS. The files have the certificate, with those of its chain, and the key. May block; not in a
-// callback.
-func ListenAndServeTLS(addr, certFile, keyFile string, handler http.Handler) error {
-	return (&Server{Addr: addr, Handler: handler}).ListenAndServeTLS(certFile, keyFile)
-}
-
-// Serve serves HTTP with handler on the connections of l. It always returns an error. May block; not in a callback.
-func Serve(l net.Listener, handler http.Handler) error {
-	return (&Server{Handler: handler}).Serve(l)
-}
-
 // ListenAndServe listens on Addr and serves HTTP until Shutdown or Close is called. It always returns an error, which is
 // http.ErrServerClosed after Shutdown or Close. May block; not in a callback.
 func (s *Server) ListenAndServe() error {
@@ -143,8 +133,8 @@ func (s *Server) ListenAndServe() error {
 	return s.Serve(l)
 }
 
-// ListenAndServeTLS is ListenAndServe for HTTPS. The files have the certificate, with those of its chain, and the key; both may be "" if
-// TLSConfig has certificates. May block; not in a callback.
+// ListenAndServeTLS is ListenAndServe for HTTPS. certFile has the server's certificate, followed by those of its chain, and keyFile the key,
+// both in PEM. Both names may be "" if TLSConfig has a certificate, or a function that returns one. May block; not in a callback.
 func (s *Server) ListenAndServeTLS(certFile, keyFile string) error {
 	l, err := s.listen("https")
 	if err != nil {
@@ -165,8 +155,11 @@ func (s *Server) listen(service string) (net.Listener, error) {
 	return net.Listen("tcp", addr)
 }
 
-// Serve serves HTTP on the connections of l, which has a descriptor, as the listeners of package net have, and is closed when Serve
-// returns. It always returns an error, which is http.ErrServerClosed after Shutdown or Close. Serve may be called for several listeners.
+// Serve serves HTTP on the connections of l until Shutdown or Close is called, and closes l. It may be called for several listeners. It always
+// returns an error.
+//
+// Errors: http.ErrServerClosed after Shutdown or Close; ErrInvalid and server.ErrInvalid for a field; server.ErrUnsupported for a listener of
+// package crypto/tls, in place of which ServeTLS is called with the listener beneath it, and for one whose connections have no descriptor; the system's.
 // May block; not in a callback.
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
 
@@ -252,8 +245,9 @@ func (s *Server) isClosed() bool {
 func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
 
 // SetKeepAlivesEnabled says whether connections are used for more than one request, which is the default. SetKeepAlivesEnabled(false) makes
-// each connection end with its next answer, and closes those that wait for a request at once, except for new ones, those of HTTP/2, and those
-// that were upgraded. A program may call it while it is short of resources, or before Shutdown. Any goroutine.
+// each connection end with its next answer, and closes connections that wait for another request at once. It does not close those that have not
+// served a request, those with HTTP/2, and those that were upgraded. A program may call it while it is short of resources, or before Shutdown. Any
+// goroutine.
 func (s *Server) SetKeepAlivesEnabled(v bool) {
 	s.noKeepAlives.Store(!v)
 	s.mu.Lock()
@@ -274,7 +268,7 @@ func isHTTP(c *server.Conn) bool {
 	return ok
 }
 
-// RegisterOnShutdown registers a function that Shutdown calls on a goroutine of its own, for example to end connections that were
+// RegisterOnShutdown registers a function that Shutdown calls on a new goroutine and does not wait for, for example to end connections that were
 // hijacked. Any goroutine.
 func (s *Server) RegisterOnShutdown(f func()) {
 	s.mu.Lock()
@@ -283,8 +277,8 @@ func (s *Server) RegisterOnShutdown(f func()) {
 }
 
 // Shutdown ends the server in order: it stops accepting, closes idle connections at once, and waits until the requests in progress are
-// answered. When ctx ends before, it closes the connections that are left and returns ctx's error. Connections that were hijacked are not
-// waited for: they are closed when there are no others. A program that wants to end them in order does that in a function of
+// answered. If ctx ends first, it closes the connections that are left, and returns an error that matches that of ctx. It does not wait for
+// connections that were hijacked: it closes them when there are no others. A program that wants to end them in order does that in a function of
 // RegisterOnShutdown. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {
 	srv, h2, fns := s.close()
@@ -306,7 +300,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // errOnlyHijacked ends a Shutdown that waits for nothing but connections that were hijacked.
 var errOnlyHijacked = errors.New("httpd: only hijacked connections are left")
 
-// hijackedPause is the time between two looks whether only hijacked connections are left.
+// hijackedPause is the time between two checks whether only hijacked connections are left.
 const hijackedPause = 5 * time.Millisecond
 
 // shutdown is Shutdown for the connections on the loops.
