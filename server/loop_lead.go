@@ -41,9 +41,13 @@ func (ld *leader) lead() workpool.Exit {
 	l, runner := ld.l, ld.runner
 	returned := false
 	defer func() {
-		if !returned {
-			ld.exit()
+		if returned {
+			return
 		}
+		if v := recover(); v != nil { // the program ends; meanwhile no other goroutine runs the loop
+			panic(v)
+		}
+		ld.afterGoexit()
 	}()
 	ld.begin()
 	for suspended := runner.Suspended(); ld.runInline() && !l.lead.stop.Load(); {
@@ -71,11 +75,9 @@ func (ld *leader) lead() workpool.Exit {
 	return ld.exitOf()
 }
 
-// exit is called when a callback or a handler has panicked or called runtime.Goexit on the goroutine of ld.
-func (ld *leader) exit() {
-	if v := recover(); v != nil {
-		panic(v)
-	}
+// afterGoexit is called when a callback or a handler has called runtime.Goexit on the goroutine of ld, which ends. Another goroutine takes its
+// place.
+func (ld *leader) afterGoexit() {
 	if ld.lost {
 		ld.l.srv.pool.Quit(ld.exitOf())
 		return

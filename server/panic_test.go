@@ -168,6 +168,49 @@ func TestAPanicEndsTheProgram(t *testing.T) {
 	}
 }
 
+// lastWords is the value of a panic. The program asks for its text when all deferred functions have run, and ends then.
+type lastWords struct{ closed <-chan struct{} }
+
+// Error gives another goroutine time to run the loop.
+func (w lastWords) Error() string {
+	select {
+	case <-w.closed:
+		return "another goroutine has run the loop after the panic"
+	case <-time.After(100 * time.Millisecond):
+		return "panic in the last callback"
+	}
+}
+
+// The goroutine of the callback does not pass the loop on: the connections would be closed, and other callbacks called, while the program
+// ends. The test runs itself again in another process.
+func TestNoCallbackFollowsAPanicThatEndsTheProgram(t *testing.T) {
+	const key = "EVMQ_TEST_LAST_CALLBACK"
+	if where := os.Getenv(key); where != "" {
+		closed := make(chan struct{})
+		d := server.Dispatch(bufio.ScanLines, func(server.Reply, []byte) { panic(lastWords{closed}) })
+		d.Placement = server.OnLoop
+		d.Closed = func(*server.Conn, error) { close(closed) }
+		if where == "Open" {
+			d.Opened = func(*server.Conn) { panic(lastWords{closed}) }
+		}
+		s := start(t, rigs()[0], &server.Server{Handler: d, NumLoops: 1})
+		send(t, s.dial(t), "panic\n")
+		<-context.Background().Done() // until the panic
+	}
+	for _, where := range []string{"Open", "Serve"} {
+		t.Run(where, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestNoCallbackFollowsAPanicThatEndsTheProgram$")
+			cmd.Env = append(os.Environ(), key+"="+where)
+			out, err := cmd.CombinedOutput()
+			if err == nil || !bytes.Contains(out, []byte("panic in the last callback")) || bytes.Contains(out, []byte("another goroutine")) {
+				t.Errorf("the process ended with %v with the output\n%s", err, out)
+			}
+		})
+	}
+}
+
 // A loop is chosen for the connection anyway.
 func TestAPickLoopThatPanicsHasChosenNoLoop(t *testing.T) {
 	reported := make(chan any, 10)
