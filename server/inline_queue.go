@@ -1,6 +1,7 @@
 package server
 
-// inlineQueue has the requests of earlier turns that the leader will run, the oldest first.
+// inlineQueue has the requests of earlier turns that the leader will run, the oldest first. It belongs to the leader, and to the goroutine
+// that closes the loop when the last leader has ended.
 type inlineQueue struct {
 	ins  []*input
 	head int // the index of the oldest request

@@ -20,7 +20,7 @@ func (l *loop) close(closed chan<- error) {
 	if l.owner == nil {
 		l.doFully(l.detachServer, func() {})
 	} else {
-		if l.canLead() {
+		if l.isLed() {
 			l.stopLeading()
 		}
 		err = l.owner.Close()

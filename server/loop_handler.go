@@ -6,11 +6,11 @@ import (
 	"github.com/evmq/evmq/internal/tick"
 )
 
-// call calls the handler of in with one message, as the leader.
+// call calls the handler of in with one message. Meanwhile the leadership may be taken from ld.
 func (ld *leader) call(in *input, w Reply, message []byte) {
 	lead := &ld.l.lead
 	r := in.request.route
-	lead.run(r)
+	lead.setRoute(r)
 	timed := r.isTimed()
 	var start time.Duration
 	if timed || lead.slow > 0 {
@@ -39,7 +39,8 @@ func (ld *leader) mayGoOn(in *input) bool {
 	return !ld.l.lead.wantTurn.Load() && (in.request.place == OnLoop || in.request.route.state != routeAway)
 }
 
-// leaveHandler is called when a handler has returned or panicked. It returns false if the leadership was taken meanwhile.
+// leaveHandler is called when a handler has returned, panicked or called runtime.Goexit. It returns false if the leadership was taken
+// meanwhile. A further call for the same handler does nothing and returns true.
 func (ld *leader) leaveHandler(in *input) bool {
 	word := ld.word
 	if word == 0 {
@@ -72,8 +73,8 @@ func (ld *leader) enqueue(c *Conn, needed bool) {
 var processStart = time.Now()
 
 // recordHandler records the time for which a handler of route r has had the loop, and logs it if it is longer than SlowCallback of LoopConfig.
-// It is called by the leader when the handler has returned, or when the leadership was taken from it. The logger may panic or call
-// runtime.Goexit.
+// It is called by the leader when the handler has returned, or by its successor when the leadership was taken from it. The logger may call
+// runtime.Goexit: after the first the connection of the request is aborted, and after the second the next leader does the rest of begin.
 func (l *loop) recordHandler(r *route, taken bool) {
 	slow := l.lead.slow
 	if slow <= 0 {

@@ -1,11 +1,13 @@
 package server
 
-// stillAdmits repeats the checks of admits when the leader takes in from its queue: an earlier request may have blocked meanwhile.
+// stillAdmits repeats the checks of admits for a request that the leader takes from its queue: an earlier request may have blocked
+// meanwhile.
 func (l *loop) stillAdmits(in *input) bool {
 	return in.request.ex.mayBlock() && (in.request.place == OnLoop || in.request.route.state != routeAway)
 }
 
-// runInline runs the requests that wait for the leader, until a turn is due. It returns false if the leadership was taken from ld.
+// runInline runs the requests of the leader's queue, between two turns, until a turn is due. It returns false if the leadership was taken
+// from ld; then the queue belongs to the next leader.
 func (ld *leader) runInline() bool {
 	l := ld.l
 	lead := &l.lead
@@ -24,27 +26,27 @@ func (ld *leader) runInline() bool {
 		if ld.lost {
 			return false
 		}
-		if c := lead.finished; c != nil && !ld.answer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
+		if c := lead.finished; c != nil && !ld.writeAnswer(c) && ld.runner.Call(ld.serve) != nil { // the loop is closed, which stopLeading prevents
 			c.enqueue(true)
 		}
 	}
-	lead.run(nil)
+	lead.setRoute(nil)
 	return true
 }
 
-// giveToWorkers hands a request from the leader's queue to the workers.
+// giveToWorkers hands a request from the leader's queue to its executor. The queue to the executor belongs to the loop, hence Call.
 func (ld *leader) giveToWorkers(in *input) {
 	in.request.route.workers.Add(1)
 	q := ld.l.queueFor(in)
 	submit := func() { q.add(in); q.submit() }
-	if ld.runner.Call(submit) != nil { // as in runInline
+	if ld.runner.Call(submit) != nil { // the loop is closed, which stopLeading prevents
 		submit()
 	}
 }
 
-// answer takes the input of c back and writes the answer to its request, if no function of the user can be called thereby and no input is
-// left: the usual case, which then needs no Call of the runner. If a function has to be called afterwards, it leaves that to serveFinished.
-func (ld *leader) answer(c *loopConn) (done bool) {
+// writeAnswer does what serve would do for c, whose request has ended, in the usual case: no input is left, and writing the answer calls no
+// function of the user. Then no Call of the runner is needed. It returns false if serveFinished has to do it, or the rest of it.
+func (ld *leader) writeAnswer(c *loopConn) (done bool) {
 	c.mu.Lock()
 	if c.commands != cmdDone || c.state != connOpen || c.ext != nil || c.life != lifeOpen || !c.nothingLeft() {
 		c.mu.Unlock()
@@ -60,7 +62,7 @@ func (ld *leader) answer(c *loopConn) (done bool) {
 	return ld.l.lead.result == nil
 }
 
-// serveFinished serves the connection of a request that has ended, or completes what answer has begun. On the loop.
+// serveFinished serves the connection of a request that has ended, or completes what writeAnswer has begun. On the loop, in a Call.
 func (ld *leader) serveFinished() {
 	ld.l.assertInLoop("the service of a request that has ended")
 	c, r := ld.l.lead.finished, ld.l.lead.result

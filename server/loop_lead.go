@@ -13,18 +13,18 @@ import (
 // start starts the goroutine that runs the loop, unless the program does.
 func (l *loop) start() {
 	switch {
-	case l.canLead():
+	case l.isLed():
 		tick.Process.Watch(l)
-		l.srv.pool.Lead(l.leads)
+		l.srv.pool.Lead(l.runAsLeader)
 	case l.owner != nil:
 		l.srv.goroutines.Add(1)
-		go l.run()
+		go l.runForever()
 	}
 }
 
-// leads makes the calling goroutine, which belongs to the pool, the leader of the loop, until the loop is closed or another goroutine has
-// become the leader.
-func (l *loop) leads() (how workpool.Exit) {
+// runAsLeader is the function of the pool's goroutines that run the loop. It makes the calling goroutine the leader, until the loop is
+// closed or another goroutine has become the leader.
+func (l *loop) runAsLeader() (how workpool.Exit) {
 	runner, err := l.owner.Runner()
 	if err != nil {
 		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // newLoop has checked that there is one
@@ -32,12 +32,13 @@ func (l *loop) leads() (how workpool.Exit) {
 	ld := &leader{l: l, runner: runner}
 	ld.serve = ld.serveFinished
 	label(l.lead.labels)
-	leading(ld, func() { how = ld.lead() })
+	leading(ld, func() { how = ld.runTurns() })
 	return how
 }
 
-// lead is leads for the leader ld.
-func (ld *leader) lead() workpool.Exit {
+// runTurns runs the turns of the loop, and after each turn the requests of the leader's queue. It returns when the leadership of ld is over
+// and the request that ld runs has ended.
+func (ld *leader) runTurns() workpool.Exit {
 	l, runner := ld.l, ld.runner
 	returned := false
 	defer func() {
@@ -61,7 +62,7 @@ func (ld *leader) lead() workpool.Exit {
 			panic(fmt.Sprintf("server: loop %d: %v", l.index, err))
 		}
 		if suspended = l.lead.suspends && runner.Suspended(); suspended && len(l.turnRequests) > 0 {
-			_ = runner.Call(l.endTurn) // the workers do not wait for the leader's requests
+			_ = runner.Call(l.endTurn) // otherwise the workers would get the other requests of the turn only after the leader's
 		}
 		l.lead.suspends = false
 		if polls {
@@ -72,34 +73,34 @@ func (ld *leader) lead() workpool.Exit {
 		ld.end()
 	}
 	returned = true
-	return ld.exitOf()
+	return ld.exit()
 }
 
 // afterGoexit is called when a callback or a handler has called runtime.Goexit on the goroutine of ld, which ends. Another goroutine takes its
 // place.
 func (ld *leader) afterGoexit() {
 	if ld.lost {
-		ld.l.srv.pool.Quit(ld.exitOf())
+		ld.l.srv.pool.Quit(ld.exit())
 		return
 	}
-	ld.l.srv.pool.Lead(ld.l.leads) // setCurrent aborts the connection of the callback
+	ld.l.srv.pool.Lead(ld.l.runAsLeader) // setCurrent aborts the connection of the callback
 }
 
-// begin makes the calling goroutine the leader. If the leadership was taken from another goroutine, the route of that one's handler records
-// it. It completes the work that the other goroutine has left.
+// begin makes the calling goroutine the leader. If the leadership was taken from another goroutine, begin records that in the route of its
+// handler, and completes the work that it has left.
 func (ld *leader) begin() {
 	l := ld.l
 	lead := &l.lead
 	lead.runner = ld.runner
 	word := leadWord(lead.word.Load())
 	lead.word.Store(uint64(word.with(leadTurning)))
-	if r := lead.running; r != nil {
-		now := l.ev.Clock().Now()
-		r.takenOver(now, now-l.now(), lead.yielded)
-	}
 	taken := lead.running
-	lead.run(nil)
-	lead.yielded = false
+	if taken != nil {
+		now := l.ev.Clock().Now()
+		taken.takenOver(now, now-l.now(), lead.byHandler)
+	}
+	lead.setRoute(nil)
+	lead.byHandler = false
 	if taken != nil {
 		l.recordHandler(taken, true)
 	}
@@ -112,7 +113,7 @@ func (ld *leader) begin() {
 	}
 }
 
-// end ends the leadership before the loop is closed. Requests that the leader has not run are given to the workers.
+// end ends the last leadership, before the loop is closed. Requests that the leader has not run are given to the workers.
 func (ld *leader) end() {
 	lead := &ld.l.lead
 	for lead.inline.len() > 0 {
@@ -122,7 +123,8 @@ func (ld *leader) end() {
 	close(lead.over)
 }
 
-// stopLeading makes the leader end, and waits for that. Its successors end, too.
+// stopLeading makes the leader end, and waits for that. If the leadership is taken from it meanwhile, its successor ends. Not on
+// the loop.
 func (l *loop) stopLeading() {
 	l.lead.stop.Store(true)
 	l.do(func() {}) // wakes the loop
@@ -130,8 +132,8 @@ func (l *loop) stopLeading() {
 	tick.Process.Unwatch(l)
 }
 
-// run runs a loop that has no leader until it is closed.
-func (l *loop) run() {
+// runForever runs a loop that is not led, on a goroutine of its own, until it is closed.
+func (l *loop) runForever() {
 	label(l.lead.labels)
 	over := false
 	defer func() {
@@ -142,12 +144,12 @@ func (l *loop) run() {
 			l.srv.goroutines.Done()
 			return
 		}
-		go l.run() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
+		go l.runForever() // a callback has called runtime.Goexit; setCurrent aborts the connection of the callback
 	}()
 	var err error
 	leading(&leader{l: l}, func() { err = l.owner.RunForever(context.Background()) })
 	over = true
 	if err != nil && !errors.Is(err, event.ErrClosed) {
-		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // as in leads
+		panic(fmt.Sprintf("server: loop %d: %v", l.index, err)) // as in runAsLeader
 	}
 }

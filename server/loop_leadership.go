@@ -14,7 +14,9 @@ import (
 // not run the event loop. If the handler blocks, or computes for long, another goroutine of the pool becomes the leader and runs the next
 // turn. The goroutine that is blocked is a worker from then on: it uses nothing of the loop, and ends its request as a worker does.
 //
-// The leadership passes from one goroutine to another only by changes of the leadWord. docs/model checks the protocol.
+// The leadership passes from one goroutine to another only by changes of the leadWord. docs/model checks the protocol. loop_lead.go has the
+// goroutine of a leader, loop_turn.go the choice of its requests, loop_inline.go and loop_handler.go their execution, and loop_takeover.go
+// the change of the leader.
 
 // leadState is what the leader does.
 type leadState uint8
@@ -47,28 +49,28 @@ func (w leadWord) next() leadWord { return (w&^3 + 4).with(leadHandler) }
 // that of another loop.
 var loopNumbers atomic.Uint64
 
-// leadership is the part of a loop that concerns its leader.
+// leadership is the part of a loop that its leaders pass on to each other.
 type leadership struct {
 	word     atomic.Uint64   // a leadWord. Any goroutine
 	seen     leadWord        // the word at the last tick if a handler ran then, otherwise 0. Only Tick uses it
 	wantTurn atomic.Bool     // a turn is due before the next request. Any goroutine
 	stop     atomic.Bool     // the leader has to end. Any goroutine
-	over     chan struct{}   // closed when the leader has ended
+	over     chan struct{}   // closed when the last leader has ended; nil if no leaders run the loop
 	labels   context.Context // of the goroutine that runs the loop, in profiles; not changed
 
 	// The rest belongs to the leader.
-	runner   *event.Runner
-	suspends bool // Suspend was called in this turn
-	inline   inlineQueue
-	running  *route        // the route of the request that the leader runs; nil if it runs none
-	last     *route        // the route of the latest request, if it has calls for countRan
-	slow     time.Duration // a handler that has the loop for longer is logged; 0: none is
-	began    time.Duration // with slow: when the handler began, since processStart
-	yielded  bool          // Reply.Blocking has taken the leadership from it. Set by the goroutine that has changed the word to leadTaken
-	routes   routeTable
+	runner    *event.Runner
+	suspends  bool // Suspend was called in this turn
+	inline    inlineQueue
+	running   *route        // the route of the request that the leader runs; nil if it runs none
+	last      *route        // the route of the latest request, whose calls setRoute counts when the route changes; nil at first
+	slow      time.Duration // a handler that has the loop for longer is logged; 0: none is
+	began     time.Duration // with slow: when the handler began, since processStart
+	byHandler bool          // see takeOver. Set by the goroutine that has changed the word to leadTaken
+	routes    routeTable
 
 	finished *loopConn    // the connection of a request that has ended or has answers already, if it has to be served; not in the loop's queue
-	result   *flushResult // what answer has left to serveFinished
+	result   *flushResult // what writeAnswer has left to serveFinished
 }
 
 // init prepares the leadership of a loop that leaders run.
@@ -86,11 +88,12 @@ type leader struct {
 	ex     *executor // that of the request that it runs
 	lost   bool      // its leadership was taken
 	rests  bool      // Rest of the tick has to be called before the next sleep
-	serve  func()    // the method value serveFinished, made once
+	serve  func()    // the method value serveFinished, made once, since making it allocates
 }
 
-// exitOf returns how the leadership of ld has ended, when the request that it ran has ended, too.
-func (ld *leader) exitOf() workpool.Exit {
+// exit returns how the leadership of ld has ended, for the pool. If the leadership was taken, it is called when the request that ld ran has
+// ended, too.
+func (ld *leader) exit() workpool.Exit {
 	switch {
 	case !ld.lost:
 		return workpool.LeadOver
@@ -101,12 +104,12 @@ func (ld *leader) exitOf() workpool.Exit {
 	return workpool.LeadApart
 }
 
-// canLead reports whether leaders run the loop. The goroutine of a loop with the thread driver is locked to its thread, and the
+// isLed reports whether leaders run the loop, which does not change. The goroutine of a loop with the thread driver is locked to its thread, and the
 // program runs the loops of UseLoops itself: their requests are run by workers.
-func (l *loop) canLead() bool { return l.lead.over != nil }
+func (l *loop) isLed() bool { return l.lead.over != nil }
 
-// run records the route of the request that is run next.
-func (lead *leadership) run(r *route) {
+// setRoute records the route of the request that the leader runs next, or nil if it runs none, and counts the calls of the route before.
+func (lead *leadership) setRoute(r *route) {
 	if lead.last != r {
 		if lead.last != nil {
 			lead.last.countRan()

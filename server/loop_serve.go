@@ -21,8 +21,8 @@ func (l *loop) ready(e *event.Event, what event.Flags) {
 		c.onReadable(what)
 	}
 	l.clearCurrent()
-	if len(l.turnRequests) > 0 && l.canLead() {
-		l.leadAtOnce()
+	if len(l.turnRequests) > 0 && l.isLed() {
+		l.suspendForRequest()
 	}
 }
 

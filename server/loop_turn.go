@@ -2,12 +2,13 @@ package server
 
 import "math"
 
-// distribute divides the requests of a turn between the leader, which runs its part after the turn, and the queues. On the loop.
+// distribute divides the requests of a turn between the leader, which runs its part after the turn, and the queues to the executors. On the
+// loop.
 func (l *loop) distribute(ins []*input) {
 	for i, in := range ins {
 		switch {
 		case in == nil: // it was handed over before a RouteOf called runtime.Goexit
-		case l.canLead() && !in.request.isForWorkers && l.admits(in):
+		case l.isLed() && !in.request.isForWorkers && l.admits(in):
 			l.lead.inline.push(in)
 		default:
 			l.queueFor(in).add(in)
@@ -20,10 +21,10 @@ func (l *loop) distribute(ins []*input) {
 // that an interruption of the turn takes is not worth while: the loop has enough to do until the client has sent its next request.
 const maxPostponed = 2
 
-// leadAtOnce makes the leader run the request that the running callback has found, if the leader may run it, before the callbacks of
-// the other descriptors that are ready: the input is still in the caches of the processor, and the client can go on while they are
-// read. On the loop.
-func (l *loop) leadAtOnce() {
+// suspendForRequest suspends the turn, so that the leader runs the request that the running callback has found, if it may, before the turn
+// continues with the callbacks of the other descriptors that are ready: the input is still in the caches of the processor, and the client can
+// go on while they are read. On the loop, at the end of a callback that has found requests.
+func (l *loop) suspendForRequest() {
 	if l.lead.wantTurn.Load() { // the turn has to end soon
 		return
 	}
@@ -44,8 +45,9 @@ func (l *loop) leadAtOnce() {
 	}
 }
 
-// admits reports whether the leader may run the requests of in: the program has chosen OnLoop, or the handlers of their route are quick as
-// far as is known; and a worker is free, which can run the next requests if this one blocks.
+// admits finds the route of in, and reports whether the leader may run its requests: the program has chosen OnLoop, or the handlers of the
+// route are quick as far as is known; and a worker is free, which can run the next requests if this one blocks. Otherwise it counts them as
+// requests for workers. It is called once for each in. On the loop.
 func (l *loop) admits(in *input) bool {
 	req := &in.request
 	if req.place == OnWorkers {

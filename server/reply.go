@@ -122,7 +122,7 @@ func (w Reply) Flush() error {
 // Otherwise, and when the reply has ended, Blocking does nothing. The methods of Reply that wait call it. Any goroutine.
 func (w Reply) Blocking() {
 	if w.in != nil && w.number == w.in.reply.number.Load() {
-		w.in.reply.giveUpLoop(w.c)
+		w.in.reply.leaveLoop(w.c)
 	}
 }
 

@@ -199,7 +199,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 		if mayWait = true; c.loop.isCurrent() {
 			return nil, 0, event.ErrOnLoop
 		}
-		in.reply.giveUpLoop(c)
+		in.reply.leaveLoop(c)
 	}
 }
 

@@ -84,7 +84,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 				return event.ErrOnLoop
 			}
 			defer r.slow.Store(r.slow.Swap(true))
-			r.giveUpLoop(c)
+			r.leaveLoop(c)
 			baseDone = c.loop.srv.baseCtx.Done()
 			continue
 		}

@@ -181,8 +181,9 @@ func (r *replyState) count(n int) {
 	}
 }
 
-// giveUpLoop makes another goroutine the leader of the loop if the function of the reply runs on the loop. Any goroutine.
-func (r *replyState) giveUpLoop(c *Conn) {
+// leaveLoop makes another goroutine the leader of the loop if the function of the reply runs on the loop, as Server.leaveLoop does for the
+// function that calls it. Any goroutine.
+func (r *replyState) leaveLoop(c *Conn) {
 	if word := r.word.Load(); word != 0 {
 		c.loop.takeOver(leadWord(word), true)
 	}

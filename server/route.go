@@ -123,17 +123,17 @@ func (r *route) sample(now, took time.Duration) {
 	}
 }
 
-// takenOver records that the leadership was taken during a handler of the route, which has delayed the loop for the time had. yielded is
+// takenOver records that the leadership was taken from a handler of the route, which has delayed the loop for the time had. byHandler is
 // that of takeOver.
-func (r *route) takenOver(now, had time.Duration, yielded bool) {
+func (r *route) takenOver(now, had time.Duration, byHandler bool) {
 	r.ran++
 	r.countRan()
 	r.takeovers.Add(1)
-	if yielded && r.state == routeInline { // the loop was not delayed, but a worker would have cost less
+	if byHandler && r.state == routeInline { // the loop was not delayed, but a worker would have cost less
 		r.sample(now, maxSample)
 		return
 	}
-	if !yielded {
+	if !byHandler {
 		r.stalls.Add(1)
 		r.credit = min(r.credit+(now-r.earnedAt)/stallShare, maxStallCredit) - had
 		r.earnedAt = now

@@ -172,10 +172,10 @@ func TestARouteThatWasQuickForLongIsForgiven(t *testing.T) {
 
 // A trial from which the leadership is taken ends the trials.
 func TestATrialThatStallsEndsTheTrials(t *testing.T) {
-	for _, yielded := range []bool{false, true} {
+	for _, byHandler := range []bool{false, true} {
 		r := newRoute("h", "", nil, 0)
 		r.admits(0)
-		r.takenOver(time.Second, time.Millisecond, yielded)
+		r.takenOver(time.Second, time.Millisecond, byHandler)
 		wantState(t, r, routeAway)
 		if r.admits(time.Second) {
 			t.Error("it is admitted at once")
@@ -225,7 +225,7 @@ func TestAHandlerThatYieldsCountsAsASlowOne(t *testing.T) {
 		r.takenOver(2, 10*time.Microsecond, true)
 	}
 	if n, stalls := r.takeovers.Load(), r.stalls.Load(); n < 2 || stalls != 0 {
-		t.Errorf("%d handlers yielded and %d stalled", n, stalls)
+		t.Errorf("%d handlers gave the loop up and %d stalled", n, stalls)
 	}
 }
 

@@ -560,7 +560,7 @@ endt:			cnt[INLINE] > 0 || cnt[ARRIVED] > 0 || cnt[ENDED] > 0 || task
 			od
 		}
 	:: cnt[ACTIVE] > 0 ->
-		atomic {	/* ready, leadAtOnce, with any history */
+		atomic {	/* ready, suspendForRequest, with any history */
 			use();
 			first(ACTIVE); r = i; i = 0;
 			if
