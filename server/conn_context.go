@@ -2,17 +2,21 @@ package server
 
 import "context"
 
-// A connContext is what a connection has for Context.
+// A connContext is the context of Conn.Context, and the function that ends it.
 type connContext struct {
 	context.Context
 	cancel context.CancelCauseFunc
 }
 
 // Context returns a context that ends with the connection, and at the latest with Server.Close or the end of the context of
-// Server.Shutdown. Its cause is the reason of the connection's end, and ErrClosed after Conn.Close. It does not end when the client closes
-// its sending side, because the answers are still sent; an ordinary close by the client looks the same to the server. With a CancelHandler,
-// such as a Dispatcher with CancelOnEOF, it ends then, too, and the cause is ErrPeerClosed. It ends when the client resets the connection, when a write fails, at a timeout and by Abort. Input that has arrived is still handled after a reset or a
-// failed write. From its first call until the connection ends, it takes up about 500 bytes; see Reply.OnCancel. Any goroutine.
+// Server.Shutdown. Its cause is the reason of the connection's end, or ErrClosed after Conn.Close. It also ends when the peer resets the
+// connection and when a write fails, although input that has arrived is still handled then.
+//
+// It does not end when the peer closes its sending half, because the answers are still sent: to the server, a peer that has closed the whole
+// connection looks the same. With a CancelHandler, such as a Dispatcher with CancelOnEOF, it ends also when the peer closes its sending half
+// while a request is in progress, and its cause is ErrPeerClosed.
+//
+// From the first call until the connection ends, the context takes up about 500 bytes; see Reply.OnCancel. Any goroutine.
 func (c *Conn) Context() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,10 +31,12 @@ func (c *Conn) Context() context.Context {
 	return x.ctx.Context
 }
 
-// isCanceled reports whether the contexts have ended because the peer has closed its sending half. Under the connection's mu.
+// isCanceled reports whether the contexts have ended because the peer has closed its sending half; see CancelHandler. x may be nil. Under the
+// connection's mu.
 func (x *ext) isCanceled() bool { return x != nil && x.canceled }
 
-// cancelCause returns the cause of the end of the contexts: the reason of the connection's end, or ErrPeerClosed. Under the connection's mu.
+// cancelCause returns the cause of the contexts when they have ended: the reason of the connection's end, or ErrPeerClosed. x may be nil. Under
+// the connection's mu.
 func (x *ext) cancelCause() error {
 	switch {
 	case x == nil:
@@ -41,7 +47,7 @@ func (x *ext) cancelCause() error {
 	return orClosed(x.reason)
 }
 
-// endContext ends the contexts of Context and of the TLS handshake, if there are any, and calls the functions of Reply.OnCancel. Under mu.
+// endContext ends the contexts of Context and of the TLS handshake, if there are any, and starts the functions of Reply.OnCancel. Under mu.
 func (c *Conn) endContext() {
 	x := c.ext
 	cause := x.cancelCause()

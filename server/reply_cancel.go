@@ -12,22 +12,22 @@ type cancelWatch struct {
 	next  *cancelWatch // of the same connection
 }
 
-// cancelWatches has the functions of OnCancel for the connections of a loop. They are not kept in the connections, because most of these
-// never have one, and no function outlives its request.
+// cancelWatches has the functions that Reply.OnCancel has registered for the connections of a loop. They are not stored in the connections,
+// because most of these never have one, and each function is removed when its reply ends.
 type cancelWatches struct {
 	mu    sync.Mutex // guards what follows. Locked after that of a connection
 	conns map[*Conn]*cancelWatch
-	most  int   // the largest length of conns since it was made
+	most  int   // the largest length of conns since conns was made
 	cause error // the server has ended the contexts of all connections; nil before
 }
 
 // keptWatches is the length of a map that is kept when it is empty.
 const keptWatches = 64
 
-// OnCancel makes fn be called once, on a goroutine of its own, if Context ends while the reply is open, with the cause. Unlike Context, which
-// exists from its first call until the connection ends, it takes up no memory when the reply has ended. stop ends the registration, and
-// reports whether it did: false if fn was called or is about to be, if stop was called before, or if the reply has ended. It does not wait
-// for fn. Errors, after which fn is not called: the cause if Context would have ended; ErrReplyEnded. It panics if fn is nil. Any goroutine.
+// OnCancel calls fn with the cause, on a goroutine of its own, if Context ends while the reply is open. Unlike Context, which takes up memory
+// until the connection ends, OnCancel takes up none when the reply has ended. stop ends the registration, and reports whether it did: false if
+// fn was called or is about to be, if stop was called before, or if the reply has ended. It does not wait for fn. OnCancel panics if fn is
+// nil. Errors: ErrReplyEnded; if Context has ended already, its cause. After an error fn is not called. Any goroutine.
 func (w Reply) OnCancel(fn func(cause error)) (stop func() bool, err error) {
 	if fn == nil {
 		panic("server: OnCancel of a nil function")
@@ -52,7 +52,7 @@ func (w Reply) OnCancel(fn func(cause error)) (stop func() bool, err error) {
 	return func() bool { return c.loop.cancels.remove(c, func(one *cancelWatch) bool { return one == watch }) }, nil
 }
 
-// add registers the function. It returns the cause if the contexts of all connections have ended.
+// add registers a function for c. It returns the cause if the contexts of all connections have ended. Under the mu of c.
 func (ws *cancelWatches) add(c *Conn, watch *cancelWatch) error {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -68,13 +68,13 @@ func (ws *cancelWatches) add(c *Conn, watch *cancelWatch) error {
 	return nil
 }
 
-// remove removes the functions of a connection for which is returns true, and reports whether there were any.
-func (ws *cancelWatches) remove(c *Conn, is func(*cancelWatch) bool) (removed bool) {
+// remove removes the functions of c that match, and reports whether there were any. Any goroutine.
+func (ws *cancelWatches) remove(c *Conn, matches func(*cancelWatch) bool) (removed bool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	first := ws.conns[c]
 	for p := &first; *p != nil; {
-		if is(*p) {
+		if matches(*p) {
 			*p, removed = (*p).next, true
 		} else {
 			p = &(*p).next
@@ -86,7 +86,7 @@ func (ws *cancelWatches) remove(c *Conn, is func(*cancelWatch) bool) (removed bo
 	return removed
 }
 
-// set stores the first function of a connection, or none. Under mu.
+// set makes first the list of the functions of c; nil for none. Under mu.
 func (ws *cancelWatches) set(c *Conn, first *cancelWatch) {
 	if first != nil {
 		ws.conns[c] = first
@@ -97,36 +97,36 @@ func (ws *cancelWatches) set(c *Conn, first *cancelWatch) {
 	}
 }
 
-// end calls the functions of a connection whose context has ended.
+// end starts the functions of a connection whose context has ended, and removes them. Under the mu of c.
 func (ws *cancelWatches) end(c *Conn, cause error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if first := ws.conns[c]; first != nil {
 		ws.set(c, nil)
-		first.callAll(cause)
+		first.startAll(cause)
 	}
 }
 
-// endAll calls all functions, since the contexts of all connections have ended.
+// endAll starts all functions, since the contexts of all connections have ended. add registers no more. Any goroutine.
 func (ws *cancelWatches) endAll(cause error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.cause = cause
 	for _, first := range ws.conns {
-		first.callAll(cause)
+		first.startAll(cause)
 	}
 	ws.conns = nil
 }
 
-// callAll calls the functions of a connection, without any lock.
-func (watch *cancelWatch) callAll(cause error) {
+// startAll starts the functions of a connection, each on a goroutine of its own, which has none of the locks that the caller holds.
+func (watch *cancelWatch) startAll(cause error) {
 	for ; watch != nil; watch = watch.next {
 		go watch.fn(cause)
 	}
 }
 
-// endWatch ends the registrations of a reply that ends. Under c.mu.
-func (r *replyState) endWatch() {
+// endWatches removes the functions that OnCancel has registered for a reply that ends. Under c.mu.
+func (r *replyState) endWatches() {
 	if r.isWatched {
 		r.isWatched = false
 		r.c.loop.cancels.remove(r.c, func(one *cancelWatch) bool { return one.reply == r })

@@ -99,7 +99,7 @@ func (r *replyState) end(phase replyPhase) {
 	}
 	r.endFinal()
 	r.dropLimit()
-	r.endWatch()
+	r.endWatches()
 	r.become(phase)
 }
 
