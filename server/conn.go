@@ -29,7 +29,7 @@ type Conn struct {
 	value atomic.Pointer[any] // set by SetValue; nil for none
 	nread uint64              // bytes of ConnStats.BytesRead
 	wrote uint64              // bytes given to the kernel
-	reqs  uint32              // requests answered by workers
+	reqs  uint32              // requests answered, for ConnStats.Requests
 
 	commands command
 	state    connState
@@ -54,7 +54,7 @@ type Conn struct {
 //	peerHalf, draining, loopConn       the loop             its goroutine
 //	ext's tls, proxied, conc, rates    the loop             its goroutine; the pointer ext is set under mu, and a connection with a
 //	                                                        layer or requests in progress keeps its ext
-//	in                                 the loop             its goroutine; with holdWorker the worker that has the request
+//	in                                 the loop             its goroutine; with holdWorker the goroutine that has the request
 //
 // Calls and the lock:
 //
@@ -70,13 +70,13 @@ type Conn struct {
 //	writeNow                           held                 writes what would become the only output, during the loop's work
 //	Reply, input.end                   held, briefly        a worker appends output and sets cmdDone
 //
-// Any goroutine passes work to the loop in one way: mark sets a command under mu, and enqueue queues the connection. The loop passes
+// Every goroutine passes work to the loop in the same way: mark sets a command under mu, and enqueue queues the connection. The loop passes
 // results to other goroutines under mu. The states that goroutines request are in state, commands and ext; the states that the loop has
 // reached are in life, holds, writing, peerHalf and draining. loopPart returns the loopConn of a Conn, and connOf that of an event.
 type loopConn struct {
 	ev event.Event // of the descriptor, and the timer. First: see connOf
 	Conn
-	in        *input // input that was read and is not consumed; with holdWorker it belongs to the worker
+	in        *input // input that was read and is not consumed; with holdWorker it belongs to the request
 	deadlines deadlines
 	life      lifecycle
 	holds     holds
@@ -120,7 +120,7 @@ func (c *Conn) Value() any {
 type ConnStats struct {
 	BytesRead     uint64 // bytes received, after decryption, including those that the handler has not been given yet; discarded bytes do not count
 	BytesWritten  uint64 // bytes given to the kernel, before encryption
-	Requests      uint64 // requests answered by workers; refused requests do not count
+	Requests      uint64 // requests that RequestHandlers have answered, on workers or on the loop; refused requests do not count
 	BufferedBytes int    // output that waits, as MaxOutput counts it
 }
 

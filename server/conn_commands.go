@@ -21,7 +21,7 @@ type command uint8
 
 const (
 	cmdOpen       command = 1 << iota // begin a connection from another loop, from Dial or from AddConn
-	cmdDone                           // the worker has given the input back
+	cmdDone                           // a request has ended: ServeInput's input is given back, or newlyEnded has counted a message of Serve
 	cmdCheck                          // state, pauses or other settings have changed
 	cmdCloseRead                      // CloseRead: discard input from now on
 	cmdHandshaken                     // the TLS handshake has ended

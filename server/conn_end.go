@@ -146,10 +146,10 @@ func (c *loopConn) endWaiters() {
 // runtime.Goexit.
 func (c *loopConn) finishTearDown() {
 	c.mu.Lock()
-	upgraded, reason := c.takeUpgradeEnd(), c.reasonLocked()
+	done, reason := c.takeUpgradeDone(), c.reasonLocked()
 	c.mu.Unlock()
-	if upgraded != nil {
-		upgraded(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
+	if done != nil {
+		done(&c.Conn, fmt.Errorf("start TLS: %w", orClosed(reason)))
 	}
 	c.mu.Lock()
 	c.stopRunning()
@@ -217,7 +217,7 @@ func (c *loopConn) notifyClosed() {
 
 // shutWrite closes the write side.
 func (c *loopConn) shutWrite() (alive bool) {
-	if !c.closeTLS() {
+	if !c.writeCloseNotify() {
 		return !c.life.isGone() // close_notify waits for room in the kernel
 	}
 	c.life = c.life.shut()

@@ -79,7 +79,7 @@ func (c *loopConn) finishFlush(r *flushResult) {
 	r.shuts = c.shutsWrite() && !r.upgrading
 	if c.out != nil || c.ext != nil {
 		r.held = c.outputBytes()
-		r.drained = c.out == nil && !c.cipherWaits() && !c.isDeferring()
+		r.drained = c.out == nil && !c.recordsWait() && !c.isDeferring()
 	}
 	if c.isPaused() {
 		c.holds.add(holdPause) // before the command is applied; otherwise reading would continue until then

@@ -97,9 +97,9 @@ func (c *loopConn) handshakeEnded() {
 	if t.upgraded {
 		c.deadlines.start(idleDeadline, c.loop.now())
 		c.mu.Lock()
-		end := c.takeUpgradeEnd()
+		done := c.takeUpgradeDone()
 		c.mu.Unlock()
-		end(&c.Conn, nil)
+		done(&c.Conn, nil)
 		return
 	}
 	c.opened()

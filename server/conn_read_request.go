@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// received for a connection with a request of ServeInput in progress: p is what follows the request, which may read it by Reply.Input. p is
-// not longer than roomOfRequest.
+// receivedForRequest is received for a connection with a request of ServeInput in progress: p follows the request, which may read it by
+// Reply.Input. p is not longer than roomOfRequest has permitted.
 func (c *loopConn) receivedForRequest(p []byte) {
 	l := c.loop
 	c.mu.Lock()
@@ -42,8 +42,8 @@ func (c *loopConn) holdAtLimit(in *input) {
 	}
 }
 
-// roomOfRequest limits a read of n bytes. With a request of ServeInput in progress, it is for this request. If it returns 0, reading has
-// stopped.
+// roomOfRequest returns how many of n bytes the loop may read. If a request of ServeInput is in progress, the bytes are for this request, and
+// there may be less room. If there is none, roomOfRequest stops the reading and returns 0.
 func (c *loopConn) roomOfRequest(n int) int {
 	if !c.holds.has(holdWorker) {
 		return n

@@ -70,7 +70,7 @@ func (in *input) recycle() {
 // reset prepares the input for another connection.
 func (in *input) reset() {
 	in.shrink()
-	in.pos, in.cursor, in.earlyBytes, in.isRead = 0, 0, 0, false
+	in.pos, in.cursor, in.earlyBytes, in.usesInput = 0, 0, 0, false
 	in.request = request{}
 	in.reply.reset()
 }

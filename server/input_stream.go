@@ -174,10 +174,10 @@ func (in *input) wakeStream() {
 
 // endReading is called when a reply has ended: its Input accepts no more calls, and those that run have ended. Under mu.
 func (in *input) endReading() {
-	if !in.isRead {
+	if !in.usesInput {
 		return
 	}
-	in.isRead = false
+	in.usesInput = false
 	in.copying.Lock() // not for long: it is held for a copy only
 	s := in.stream
 	in.copying.Unlock()

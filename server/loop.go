@@ -33,7 +33,7 @@ type loop struct {
 
 	buf          []byte      // the buffer of reads, which Data is given; a largeBuffer, which a large input may get
 	plain        []byte      // the buffer of decrypted input, and of output before its encryption; made when it is needed
-	cipher       []byte      // the buffer of the records of one flush; made when it is needed
+	records      []byte      // the buffer of the TLS records of one flush; made when it is needed
 	cursor       int         // of the framing in the argument of Data; see Requests
 	current      *loopConn   // the connection that the loop works on; see setCurrent
 	running      running     // the part of it that other goroutines may use

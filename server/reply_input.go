@@ -121,7 +121,7 @@ func (i Input) SetReadDeadline(t time.Time) error {
 	if err := i.isOver(); err != nil {
 		return i.failure("set the deadline of the", err)
 	}
-	in.isRead = true
+	in.usesInput = true
 	in.streamOf(limit).setDeadline(c, t)
 	in.stream.count(c)
 	return nil
@@ -164,7 +164,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 			c.mu.Unlock()
 			return nil, 0, err
 		}
-		in.isRead = true
+		in.usesInput = true
 		if in.unread() >= n {
 			return in, 0, nil
 		}

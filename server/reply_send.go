@@ -16,8 +16,8 @@ type piece struct {
 }
 
 // sendGathered is send for the gathered bytes, followed by p. Under r.mu.
-func (r *replyState) sendGathered(p piece, hold bool) error {
-	if err := r.send(r.buf, p, hold); err != nil {
+func (r *replyState) sendGathered(p piece, exclusive bool) error {
+	if err := r.send(r.buf, p, exclusive); err != nil {
 		return err
 	}
 	r.empty()
@@ -44,9 +44,9 @@ func (r *replyState) writeLong(p []byte) (n int, err error) {
 	return len(p), nil
 }
 
-// send waits for room and appends a copy of copied, followed by p, to the output. If hold is true, later writes to the connection wait for
-// the rest of the reply. Under r.mu, without c.mu.
-func (r *replyState) send(copied []byte, p piece, hold bool) error {
+// send waits for room and appends a copy of copied, followed by p, to the output. If exclusive is true, later writes to the connection wait
+// for the rest of the reply. Under r.mu, without c.mu.
+func (r *replyState) send(copied []byte, p piece, exclusive bool) error {
 	c := r.c
 	var baseDone <-chan struct{} // ends the wait with the server; nil until the call is known not to be on the loop
 	for {
@@ -66,7 +66,7 @@ func (r *replyState) send(copied []byte, p piece, hold bool) error {
 				c.unlockAndQueue()
 				return r.err
 			}
-			if hold {
+			if exclusive {
 				r.become(replyInPieces)
 				c.extra().exclusive = true
 			} else {
@@ -110,8 +110,8 @@ func (c *Conn) hasRoomForFile() bool {
 	return s.files.Load() < s.cfg.maxFiles || c.out == nil || c.out.Files() == 0
 }
 
-// putPiece appends copied and the parts of p to the output. A part for which mayHold ends the connection is not added. Under c.mu; the caller queues
-// the connection.
+// putPiece appends copied and the parts of p to the output. A part for which admitsBytes ends the connection is not added. Under
+// c.mu; the caller queues the connection.
 func (r *replyState) putPiece(copied []byte, p piece) {
 	c := r.c
 	counted := c.countedOutput()
@@ -122,9 +122,9 @@ func (r *replyState) putPiece(copied []byte, p piece) {
 	}
 	counted = c.countedOutput()
 	switch {
-	case p.file != nil && r.mayHold(outq.FileCost):
+	case p.file != nil && r.admitsBytes(outq.FileCost):
 		c.appendFile(c.output(), p.file)
-	case p.file == nil && p.done != nil && r.mayHold(len(p.owned)+outq.SegmentCost):
+	case p.file == nil && p.done != nil && r.admitsBytes(len(p.owned)+outq.SegmentCost):
 		c.output().AppendOwned(p.owned, p.done)
 	}
 	c.countOutput(counted)
@@ -132,14 +132,14 @@ func (r *replyState) putPiece(copied []byte, p piece) {
 
 // put appends p to the output. Under c.mu; the caller counts the output and queues the connection.
 func (r *replyState) put(p []byte) {
-	if len(p) > 0 && r.mayHold(len(p)) {
+	if len(p) > 0 && r.admitsBytes(len(p)) {
 		r.c.output().Append(p)
 	}
 }
 
-// mayHold reports whether the output accepts n more bytes, overhead included. When the whole server holds MaxBuffered, it ends the
-// connection instead, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
-func (r *replyState) mayHold(n int) bool {
+// admitsBytes reports whether the output accepts n more bytes, overhead included. While the whole server holds MaxBuffered, it ends the
+// connection and returns false, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
+func (r *replyState) admitsBytes(n int) bool {
 	c := r.c
 	s := c.loop.srv
 	if !c.state.isDead() && s.isFull() && (c.outputBytes() > 0 || n > replyBuffer) {

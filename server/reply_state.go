@@ -53,7 +53,9 @@ type replyState struct {
 	// slow is set by a call that has mu and may wait, or copies much.
 	slow atomic.Bool
 
-	word atomic.Uint64 // the leadWord of the latest call of a function on the loop; 0 before. It is out of date when the call has ended
+	// word is the leadWord of the latest call of a function on the loop; 0 before the first. When that call has ended, the loop has another
+	// word, so that leaveLoop does nothing.
+	word atomic.Uint64
 
 	mu        sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c         *Conn
@@ -70,7 +72,7 @@ type replyState struct {
 	isWatched bool       // OnCancel was called. Under c.mu
 	deferral  *deferral  // nil if the reply was not deferred
 
-	limit *writeLimit // of SetWriteDeadline; nil for none. Under c.mu
+	deadline *replyDeadline // of SetWriteDeadline; nil for none. Under c.mu
 }
 
 // become changes the phase. Under mu and c.mu.
@@ -98,7 +100,7 @@ func (r *replyState) end(phase replyPhase) {
 		r.number.Add(1)
 	}
 	r.endFinal()
-	r.dropLimit()
+	r.dropDeadline()
 	r.endWatches()
 	r.become(phase)
 }
@@ -113,11 +115,11 @@ func (r *replyState) reset() {
 		r.buf = nil
 	}
 	r.count(0)
-	r.dropLimit()
+	r.dropDeadline()
 	r.c, r.err, r.order, r.deferral, r.isFinal = nil, nil, 0, nil, false
 }
 
-// empty discards the gathered bytes, which are output now, and gives a large buffer back. Under mu.
+// empty discards the gathered bytes, whether they have become output or not, and gives a large buffer back. Under mu.
 func (r *replyState) empty() {
 	if isLarge(r.buf) {
 		giveLarge(r.buf)
@@ -209,7 +211,7 @@ func (w Reply) lock() (*replyState, error) {
 	return r, nil
 }
 
-// lockOpen is lock for a reply that has not ended, whether its connection accepts output or not.
+// lockOpen locks the state of a reply that has not ended, whether its connection accepts output or not.
 func (w Reply) lockOpen() (*replyState, error) {
 	if w.in == nil { // the zero Reply
 		return nil, ErrReplyEnded

@@ -37,7 +37,7 @@ type Stats struct {
 
 	BytesRead     uint64 // bytes received, after decryption, including those that handlers have not been given yet; discarded bytes do not count
 	BytesWritten  uint64 // bytes given to the kernel, before encryption
-	Requests      uint64 // requests answered by workers; refused requests do not count
+	Requests      uint64 // requests that RequestHandlers have answered, on workers or on the loops; refused requests do not count
 	Busy          uint64 // requests refused because the workers' queue, or another Executor, was full
 	Full          uint64 // writes refused with ErrFull
 	BufferedBytes int64  // output and input that the server holds, as MaxBuffered counts it

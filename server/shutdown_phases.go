@@ -90,7 +90,7 @@ func (c *loopConn) hasNothingToDo() bool {
 	if handshake {
 		return c.outputBytes() == 0
 	}
-	if c.outputBytes() > 0 || c.cipherWaits() || c.state != connOpen && (c.state != connHalf || !c.life.isShut()) {
+	if c.outputBytes() > 0 || c.recordsWait() || c.state != connOpen && (c.state != connHalf || !c.life.isShut()) {
 		return false
 	}
 	return c.ext == nil || c.ext.tls == nil || !c.ext.tls.pipe.HasInput()

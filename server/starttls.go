@@ -111,7 +111,7 @@ func (c *loopConn) beginUpgrade() {
 		err := fmt.Errorf("start TLS: %w", c.refusal())
 		c.mu.Unlock()
 		c.requeue()
-		u.end(&c.Conn, err)
+		u.callDone(&c.Conn, err)
 		return
 	}
 	c.mu.Unlock()
@@ -124,7 +124,7 @@ func (c *loopConn) beginUpgrade() {
 	counted := c.countedOutput()
 	c.out, c.ext.afterTLS, c.ext.upgrade = c.ext.afterTLS, nil, nil
 	t := newTLSState(&c.Conn, u.config, u.Client)
-	t.upgraded, t.done = true, u.end
+	t.upgraded, t.done = true, u.callDone
 	c.ext.tls = t
 	c.countOutput(counted)
 	c.mu.Unlock()
@@ -151,8 +151,8 @@ func (c *loopConn) refuseUpgrade(u *upgrade) error {
 	return nil
 }
 
-// end calls Done. On the loop.
-func (u *upgrade) end(c *Conn, err error) {
+// callDone calls StartTLSConfig.Done, if it is set. On the loop.
+func (u *upgrade) callDone(c *Conn, err error) {
 	if u.Done != nil {
 		c.guard(func() { u.Done(c, err) })
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// receivedTLS passes p, bytes from the socket, to TLS.
+// receivedTLS passes p, bytes from the socket, to TLS: to the handshake, which it starts when the ClientHello is complete, and afterwards to
+// decrypt. It may close the connection. On the loop.
 func (c *loopConn) receivedTLS(p []byte) {
 	t := c.ext.tls
 	if !c.handshake().isUnderWay() {
@@ -42,7 +43,8 @@ func (c *loopConn) receivedTLS(p []byte) {
 	}
 }
 
-// decrypt decrypts input and gives it to the handler, within the budget of a turn.
+// decrypt decrypts the input of the pipe, a record at a time, and gives it to the handler, at most readSize bytes and a record. If more input
+// waits then, it sets more. It flushes the connection, or closes it after an error. On the loop, after the handshake.
 func (c *loopConn) decrypt() {
 	l := c.loop
 	t := c.ext.tls
@@ -61,7 +63,7 @@ func (c *loopConn) decrypt() {
 		empty := false
 		if n > 0 {
 			t.pipe.Delivered()
-			empty = n < len(plain) && t.pipe.Decrypted() // otherwise the record may have more
+			empty = n < len(plain) && t.pipe.Decrypted() // if plain is full, the record may have more
 			budget -= n
 			if c.draining.isDraining() {
 				c.draining = c.draining.busy() // also if the input arrived with the end of the handshake
@@ -71,7 +73,7 @@ func (c *loopConn) decrypt() {
 				return
 			}
 		}
-		if c.writing == writeBlocked && t.pipe.Output() > maxCipherWaits {
+		if c.writing == writeBlocked && t.pipe.Output() > maxRecordsWait {
 			t.pipe.Keep()
 			c.fail(fmt.Errorf("%w: %d bytes of answers to key updates wait", ErrOverload, t.pipe.Output()))
 			return

@@ -8,7 +8,8 @@ import (
 	"github.com/evmq/evmq/internal/tlsio"
 )
 
-// writeTLS encrypts the output and writes it. Under mu, which is released meanwhile.
+// writeTLS is writeOut for a connection with TLS: it encrypts output and writes the records, as much as the kernel accepts. Under mu, which is
+// released meanwhile. On the loop.
 func (c *loopConn) writeTLS() error {
 	err := c.writeRecords()
 	c.ext.tls.pipe.KeepOut()
@@ -19,7 +20,7 @@ func (c *loopConn) writeTLS() error {
 // writeRecords is writeTLS without the count of the memory.
 func (c *loopConn) writeRecords() error {
 	t := c.ext.tls
-	for budget := writeBudget; budget > 0 && (c.out != nil || c.cipherWaits()); {
+	for budget := writeBudget; budget > 0 && (c.out != nil || c.recordsWait()); {
 		limit := c.writeAllowance(budget)
 		if limit == 0 {
 			return nil
@@ -40,7 +41,7 @@ func (c *loopConn) writeRecords() error {
 		case !all:
 			continue
 		}
-		if err := c.encryptedWritten(); err != nil || c.out == nil || c.handshake().isUnderWay() {
+		if err := c.wroteRecords(); err != nil || c.out == nil || c.handshake().isUnderWay() {
 			return err
 		}
 		if err := c.encrypt(); err != nil || c.isFetching() {
@@ -50,8 +51,8 @@ func (c *loopConn) writeRecords() error {
 	return nil
 }
 
-// encryptedWritten accounts for the output whose records the kernel has taken. Under mu.
-func (c *loopConn) encryptedWritten() error {
+// wroteRecords is called when the kernel has taken all records of the pipe. It removes the output that they contained. Under mu.
+func (c *loopConn) wroteRecords() error {
 	t := c.ext.tls
 	if t.encrypted > 0 && c.out != nil {
 		n := t.encrypted
@@ -66,19 +67,19 @@ func (c *loopConn) encryptedWritten() error {
 	return nil
 }
 
-// maxCipherWaits limits the records that wait for the kernel: those of one flush, and the answers of TLS itself, for example to key
+// maxRecordsWait limits the records that wait for the kernel: those of one flush, and the answers of TLS itself, for example to key
 // updates, which no other limit counts.
-const maxCipherWaits = 64 << 10
+const maxRecordsWait = 64 << 10
 
-// encrypt makes records of the next output. Under mu, released meanwhile.
+// encrypt puts the records of the next output into the pipe, which has none. Under mu, which is released meanwhile.
 func (c *loopConn) encrypt() error {
 	l := c.loop
 	t := c.ext.tls
 	if l.plain == nil {
 		l.plain = make([]byte, readSize)
 	}
-	if l.cipher == nil {
-		l.cipher = make([]byte, 2*tlsio.MaxRecord+recordOverhead)
+	if l.records == nil {
+		l.records = make([]byte, 2*tlsio.MaxRecord+recordOverhead)
 	}
 	p, err := c.nextPlain()
 	if err != nil || c.isFetching() {
@@ -86,7 +87,7 @@ func (c *loopConn) encrypt() error {
 	}
 	c.mu.Unlock()
 	if len(p) > 0 {
-		t.pipe.LendOut(l.cipher)
+		t.pipe.LendOut(l.records)
 		_, err = t.conn.Write(p)
 	}
 	c.mu.Lock()
@@ -97,7 +98,8 @@ func (c *loopConn) encrypt() error {
 	return err
 }
 
-// nextPlain returns the next output to encrypt. It is nil while a piece of a file is being read. Under mu, released meanwhile.
+// nextPlain returns the next output to encrypt, at most 2*tlsio.MaxRecord bytes. It returns nil while a piece of a file is being read on another
+// goroutine. Under mu, which is released meanwhile.
 func (c *loopConn) nextPlain() ([]byte, error) {
 	l := c.loop
 	f := c.out.File()
@@ -128,8 +130,9 @@ func (c *loopConn) nextPlain() ([]byte, error) {
 	return nil, err
 }
 
-// closeTLS writes close_notify if the connection has TLS. It reports false while that waits for room in the kernel.
-func (c *loopConn) closeTLS() (written bool) {
+// writeCloseNotify writes close_notify if the connection has TLS, after all output. It returns false while close_notify waits for room in the
+// kernel; then it is called again.
+func (c *loopConn) writeCloseNotify() (written bool) {
 	if !c.layers.has(layerTLS) {
 		return true
 	}
