@@ -74,7 +74,7 @@ func (p *Pipe) Finish(err error) {
 	}
 }
 
-// Err is what Finish was called with. Any goroutine.
+// Err returns the argument of Finish, or nil before. Any goroutine.
 func (p *Pipe) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *Pipe) Succeeded() bool {
 	return p.ended && p.err == nil
 }
 
-// Stalled is how long a handshake has waited for its peer, all its waits together; 0 while it does not wait. Any goroutine.
+// Stalled returns the time for which a handshake that waits for its peer has waited, in total; 0 while it does not wait. Any goroutine.
 func (p *Pipe) Stalled() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *Pipe) Lend(b []byte) {
 	p.in, p.lent = b, true
 }
 
-// Uncopied is how many bytes Keep would copy out of the loop's buffer.
+// Uncopied returns the number of bytes that Keep would copy out of the loop's buffer.
 func (p *Pipe) Uncopied() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -163,7 +163,7 @@ func (p *Pipe) Decrypted() (empty bool) { return p.records.Decrypted() }
 // AllDecrypted notes that Read has returned ErrWouldBlock.
 func (p *Pipe) AllDecrypted() { p.records.AllDecrypted() }
 
-// Output is how many bytes of records wait for the peer. Any goroutine.
+// Output returns the number of bytes of records that wait for the peer. Any goroutine.
 func (p *Pipe) Output() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -207,13 +207,13 @@ func (p *Pipe) Flush(w Writer, fd, limit int) (n int, all bool, err error) {
 	return n, false, nil
 }
 
-// usualHandshake is how many bytes of a handshake are not counted after they were read. A ClientHello has some 2 KB, and a client's chain of
-// certificates some more.
+// usualHandshake is the number of bytes of a handshake that are not counted after they were read. A ClientHello has some 2 KB, and a
+// client's chain of certificates some more.
 const usualHandshake = 8 << 10
 
-// Memory is what the Pipe takes up in each direction. in includes what crypto/tls keeps of the input: of a handshake up to three times its
-// bytes, which are counted above usualHandshake, and of a later handshake message that is not complete up to twice its bytes. The loop's own
-// buffers are not counted.
+// Memory returns the number of bytes that the Pipe takes up in each direction. in includes what crypto/tls keeps of the input: of a
+// handshake up to three times its bytes, which are counted above usualHandshake, and of a later handshake message that is not complete up
+// to twice its bytes. The loop's own buffers are not counted.
 func (p *Pipe) Memory() (in, out int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,9 +232,9 @@ func (p *Pipe) Memory() (in, out int) {
 	return in, out
 }
 
-// Detach makes nc the Pipe's connection: what comes is read from nc after the input that the Pipe holds, and records are written to nc. Nothing
-// may wait for the peer, and no buffer may be lent. From then on, the tls.Conn may be used as one on nc, and not by the loop. After the
-// handshake.
+// Detach makes nc the Pipe's connection: what comes is read from nc after the input that the Pipe holds, and records are written to nc.
+// Nothing may wait for the peer, and no buffer may be lent. From then on, the tls.Conn may be used as one on nc, and not by the loop. After
+// the handshake.
 func (p *Pipe) Detach(nc net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// MaxHandshakeInput is how many bytes a Pipe holds during a handshake before Feed reports that it is full.
+// MaxHandshakeInput is the number of bytes above which Feed reports that a Pipe is full during a handshake.
 const MaxHandshakeInput = 64 << 10
 
 // An Owner is the connection that a Pipe serves.
@@ -35,9 +35,10 @@ type Owner interface {
 // the rest waits in the Pipe, whose Memory the loop counts. A call of Read gives bytes of one record: crypto/tls keeps its input buffer as
 // long as the connection exists, and enlarges it when it holds the beginning of a second record.
 //
-// After the handshake a Pipe has no memory besides its own, except for input and records that wait. crypto/tls gathers the parts of a handshake
-// message, such as a request for new keys, until it is complete. The Pipe counts them as Memory, and what crypto/tls keeps of an unusually
-// long handshake. It does not count the buffer for input that crypto/tls keeps: that has room for twice the largest record that has come.
+// After the handshake a Pipe has no memory besides its own, except for input and records that wait. crypto/tls gathers the parts of a
+// handshake message, such as a request for new keys, until it is complete. The Pipe counts them as Memory, and what crypto/tls keeps of an
+// unusually long handshake. It does not count the buffer for input that crypto/tls keeps: that has room for twice the largest record that
+// has come.
 //
 // The loop calls the methods that a comment does not give to other goroutines.
 type Pipe struct {
@@ -63,7 +64,7 @@ type Pipe struct {
 	nc      net.Conn // of Detach
 }
 
-// wait is what Read needs to wait for input during the handshake. Under the Pipe's mu.
+// wait is the state of the waits of Read for input during the handshake. Under the Pipe's mu.
 type wait struct {
 	more   sync.Cond // in has grown, or state or eof has changed
 	stalls bool      // Read waits for the peer
@@ -82,13 +83,13 @@ const (
 	stateClosed                   // none
 )
 
-// String is the state's name.
+// String returns the state's name.
 func (s state) String() string {
 	return [...]string{"handshake", "failed", "established", "detached", "closed"}[s]
 }
 
-// ErrWouldBlock is what Read returns after the handshake when no whole record is left. It is a temporary net.Error and no timeout:
-// crypto/tls keeps its state after the one, and remembers the other for ever.
+// ErrWouldBlock is returned by Read after the handshake when no whole record is left. It is a net.Error that is temporary and no timeout:
+// crypto/tls keeps its state after a temporary error, and returns any other one again on each later call.
 var ErrWouldBlock net.Error = wouldBlockError{}
 
 type wouldBlockError struct{}
@@ -163,7 +164,8 @@ func (p *Pipe) wake() {
 	}
 }
 
-// readable is how many bytes crypto/tls may read: at the end of the stream and after Detach all, else whole records. Under mu.
+// readable returns the number of bytes that crypto/tls may read: at the end of the stream and after Detach all, otherwise those of whole
+// records. Under mu.
 func (p *Pipe) readable() int {
 	if p.eof || p.state == stateDetached {
 		return len(p.in)
@@ -218,7 +220,7 @@ func (p *Pipe) Close() error {
 	return nil
 }
 
-// LocalAddr is the owner's address, after Detach that of the net.Conn. Any goroutine.
+// LocalAddr returns the owner's address, after Detach that of the net.Conn. Any goroutine.
 func (p *Pipe) LocalAddr() net.Addr {
 	if nc := p.detached(); nc != nil {
 		return nc.LocalAddr()
@@ -226,7 +228,7 @@ func (p *Pipe) LocalAddr() net.Addr {
 	return p.owner.LocalAddr()
 }
 
-// RemoteAddr is the owner's peer, after Detach that of the net.Conn. Any goroutine.
+// RemoteAddr returns the address of the owner's peer, after Detach that of the net.Conn. Any goroutine.
 func (p *Pipe) RemoteAddr() net.Addr {
 	if nc := p.detached(); nc != nil {
 		return nc.RemoteAddr()
@@ -259,7 +261,7 @@ func (p *Pipe) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// detached is the net.Conn of Detach, nil before.
+// detached returns the net.Conn of Detach, or nil before.
 func (p *Pipe) detached() net.Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()

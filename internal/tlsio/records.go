@@ -39,11 +39,11 @@ func (r *Records) Add(b []byte) {
 	}
 }
 
-// Whole is the number of records that are complete and not yet counted as decrypted.
+// Whole returns the number of records that are complete and not yet counted as decrypted.
 func (r *Records) Whole() int { return r.whole }
 
-// Partial is the number of bytes at the end of the stream that belong to a record that is not complete. Bytes that cannot become a record
-// are not partial: crypto/tls is to see them and to report the error.
+// Partial returns the number of bytes at the end of the stream that belong to a record that is not complete. Bytes that cannot become a
+// record are not partial: crypto/tls is to see them and to report the error.
 func (r *Records) Partial() int {
 	switch {
 	case r.have < headerSize:
