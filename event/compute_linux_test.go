@@ -135,9 +135,9 @@ func raw(call, fd uintptr, b *byte) uintptr {
 	return n
 }
 
-// TestGoroutinesThatComputeDoNotStopALoop: whatever a callback of a parked loop starts, or input wakes, after the process was idle, for how long ever and
-// however the loop has slept before, the loop is called again. The goroutines compute until the loop is, so a loop that is not called makes
-// the test fail by its time limit.
+// TestGoroutinesThatComputeDoNotStopALoop: a callback of a parked loop starts goroutines, or input wakes them, after the process was idle. The
+// loop is called again, however long it has slept before, and in whatever way. The goroutines compute until then, so a loop that is not called
+// makes the test fail by its time limit.
 func TestGoroutinesThatComputeDoNotStopALoop(t *testing.T) {
 	pauses, sleeps := []time.Duration{0, 4 * time.Millisecond, 11 * time.Millisecond}, []int{0, 2}
 	if testkit.Full() {

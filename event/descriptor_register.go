@@ -10,9 +10,9 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// A descriptor is what the loop stores for a file descriptor: its events, and the conditions that are registered with the poller. The generation counts the
-// registrations of the number; a report with an older generation is about an earlier registration. The events of a descriptor agree
-// on EdgeTriggered, including those that wait for no condition at present.
+// A descriptor has the state that the loop stores for a file descriptor: its events, and the conditions that are registered with the poller. The
+// generation counts the registrations of the number; a report with an older generation is about an earlier registration. The events of a
+// descriptor agree on EdgeTriggered, including those that wait for no condition at present.
 type descriptor struct {
 	head *Event // of the list of its events
 	gen  uint32 // the generation

@@ -2,8 +2,8 @@ package event
 
 import "iter"
 
-// descriptors holds what the loop stores for descriptors, by number. They are stored in chunks that never move and that exist only where a descriptor was
-// added: growth copies nothing, and a high number takes one chunk.
+// descriptors has the descriptors of a loop, by number. They are stored in chunks that never move and that exist only where a
+// descriptor was added: growth copies nothing, and a high number takes one chunk.
 type descriptors struct{ chunks []*descriptorChunk }
 
 type descriptorChunk [256]descriptor

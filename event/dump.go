@@ -130,8 +130,9 @@ func (l *Loop) ActivateFD(fd int, what Flags) error {
 	return err
 }
 
-// ActivateSignal calls Activate(Signal) on the events that wait for signal n. If there are none it does nothing. Only
-// deliveries by the system are counted: several activations are one call, together with deliveries that come before the call. Errors: ErrClosed. Any goroutine.
+// ActivateSignal calls Activate(Signal) on the events that wait for signal n. If there are none it does nothing. Only deliveries by the
+// system are counted: several activations are one call, together with deliveries that come before the call. Errors: ErrClosed. Any
+// goroutine.
 func (l *Loop) ActivateSignal(n int) error {
 	l.mu.Lock()
 	err := l.openError("activate signal", n)

@@ -197,8 +197,8 @@ func (l *Loop) Break() error {
 }
 
 // Exit makes Run return at the end of the turn in which the loop finds that the duration after has passed since the call of Exit. After
-// several calls the earliest time applies. If no Run is in progress, the next one returns then, or at once if the duration has passed. A pending Exit does not keep a
-// Run going. Errors: ErrInvalid if after is negative, ErrClosed, ErrOwned. Any goroutine.
+// several calls the earliest time applies. If no Run is in progress, the next one returns then, or at once if the duration has passed. A
+// pending Exit does not keep a Run going. Errors: ErrInvalid if after is negative, ErrClosed, ErrOwned. Any goroutine.
 func (l *Loop) Exit(after time.Duration) error {
 	l.mu.Lock()
 	var err error

@@ -58,8 +58,8 @@ func (r *Runner) Suspended() bool {
 	return r.l.suspended
 }
 
-// Call calls fn at once, as the loop calls a callback of a post: the calling goroutine is the loop's meanwhile, OnLoop is true, and calls that would have to
-// wait for the loop return ErrOnLoop. Errors: as Turn. For the Runner's goroutine only. May block; not in a callback.
+// Call calls fn at once, as the loop calls a callback of a post: the calling goroutine is the loop's meanwhile, OnLoop is true, and calls
+// that would have to wait for the loop return ErrOnLoop. Errors: as Turn. For the Runner's goroutine only. May block; not in a callback.
 func (r *Runner) Call(fn func()) error {
 	if err := r.begin(); err != nil {
 		return fmt.Errorf("call on loop: %w", err)

@@ -148,7 +148,8 @@ func (l *Loop) dispatchInLoop() {
 	l.continueDispatchInLoop()
 }
 
-// continueDispatchInLoop is dispatchInLoop from the next active event on. If a callback suspends the turn, and events are left, it sets suspended.
+// continueDispatchInLoop is dispatchInLoop from the next active event on. If a callback suspends the turn, and events are left, it sets
+// suspended.
 func (l *Loop) continueDispatchInLoop() {
 	l.assertInLoop()
 	for e := l.nextInDispatch(); e != nil; e = l.nextInDispatch() {

@@ -57,7 +57,8 @@ func (list *watcherList) removeAll() {
 }
 
 // OnPrepare has fn called in each turn before the loop polls its descriptors. Functions are called in the order of OnPrepare. The poll
-// takes into account events that fn adds or activates; PollTimeout returns how long the loop would sleep. Errors: ErrClosed, ErrInvalid. Any goroutine.
+// takes into account events that fn adds or activates; PollTimeout returns how long the loop would sleep. Errors: ErrClosed, ErrInvalid.
+// Any goroutine.
 func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.prepare, fn) }
 
 // OnCheck has fn called in each turn after the poll and before the callbacks, in the order of OnCheck. Errors: ErrClosed, ErrInvalid.
@@ -65,8 +66,9 @@ func (l *Loop) OnPrepare(fn func()) (*Watcher, error) { return l.newWatcher(&l.p
 func (l *Loop) OnCheck(fn func()) (*Watcher, error) { return l.newWatcher(&l.check, fn) }
 
 // OnTurnEnd has fn called at the end of each turn, after its callbacks, in the order of OnTurnEnd. It is for work that the callbacks of a
-// turn collect. Callbacks that fn activates are called in the next turn, and events that it adds apply to the next poll. If a callback cuts a turn short by a
-// panic or runtime.Goexit, fn is called before the next turn; Close does not call it. Errors: ErrClosed, ErrInvalid. Any goroutine.
+// turn collect. Callbacks that fn activates are called in the next turn, and events that it adds apply to the next poll. If a callback cuts
+// a turn short by a panic or runtime.Goexit, fn is called before the next turn; Close does not call it. Errors: ErrClosed, ErrInvalid. Any
+// goroutine.
 func (l *Loop) OnTurnEnd(fn func()) (*Watcher, error) { return l.newWatcher(&l.enders, fn) }
 
 // OnClose has fn called once by Close, on the goroutine that calls Close, after the loop has stopped accepting work and the functions

@@ -61,8 +61,8 @@ func endsMeanwhile() map[string]endMeanwhile {
 	}
 }
 
-// Calls that end the loop, the connection or the server come at the moment at which a handler loses its loop, and at which it returns: the call has
-// its usual outcome, the answer is complete or is not sent, Close is called once, and nothing is left.
+// Calls that end the loop, the connection or the server come at the moment at which a handler loses its loop, and at which it returns: the
+// call has its usual outcome, the answer is complete or is not sent, Close is called once, and nothing is left.
 func TestAnEndWhileALoopIsTaken(t *testing.T) {
 	needsLeaders(t)
 	rounds := 6

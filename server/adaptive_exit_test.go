@@ -15,8 +15,8 @@ var exits = map[string]func(){
 	"Goexit": runtime.Goexit,
 }
 
-// It costs the connection of the handler, and no goroutine of the loop or of the pool, before and after another goroutine leads the loop. The answers
-// to the earlier requests are sent, or not, as with workers.
+// It costs the connection of the handler, and no goroutine of the loop or of the pool, before and after another goroutine leads the loop.
+// The answers to the earlier requests are sent, or not, as with workers.
 func TestAHandlerOnTheLoopThatDoesNotReturnCostsOneConnection(t *testing.T) {
 	needsLeaders(t)
 	for how, exit := range exits {

@@ -125,8 +125,8 @@ func checkLoop(t *testing.T, l *event.Loop) {
 	testkit.Must(t, e.Del())
 }
 
-// Handlers get stuck, one after the other, until all workers are busy and the queue is full. WhenFull applies to further requests. The loop goes on
-// with input, output, accepts, timers and deadlines.
+// Handlers get stuck, one after the other, until all workers are busy and the queue is full. WhenFull applies to further requests. The loop
+// goes on with input, output, accepts, timers and deadlines.
 func TestALoopContinuesWhenAllWorkersAreHeld(t *testing.T) {
 	needsLeaders(t)
 	for policy, name := range map[server.FullPolicy]string{server.FullStopReading: "stop reading", server.FullRefuse: "refuse", server.FullCloseConn: "close"} {
@@ -190,7 +190,8 @@ func testAllHeld(t *testing.T, r rig, p server.Placement, policy server.FullPoli
 	s.drained(t)
 }
 
-// With StopTicks no tick helps: the handler's call gives the loop up. A call on a worker, a second one, and one after the end of the reply do nothing.
+// With StopTicks no tick helps: the handler's call gives the loop up. A call on a worker, a second one, and one after the end of the reply
+// do nothing.
 func TestBlockingGivesTheLoopUpAtOnce(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
@@ -321,7 +322,8 @@ func TestAReplyWithoutRoomGivesTheLoopUp(t *testing.T) {
 	}
 }
 
-// A late tick follows a pause of the whole process, and takes nothing; nor does a single tick, or one that meets another handler than the one before.
+// A late tick follows a pause of the whole process, and takes nothing; nor does a single tick, or one that meets another handler than the
+// one before.
 func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {

@@ -90,8 +90,8 @@ func isStopped(pid int) bool {
 	return len(after) > 0 && after[0] == 'T'
 }
 
-// stopInHandlers is the other process. It makes three rounds; on a busy machine that takes many tries. A round proves nothing if there was another tick before the stop, or the tick before it ended afterwards, so that
-// the next one is not late.
+// stopInHandlers is the other process. It makes three rounds; on a busy machine that takes many tries. A round proves nothing if there was
+// another tick before the stop, or the tick before it ended afterwards, so that the next one is not late.
 func stopInHandlers(t *testing.T) {
 	var ticks countTicks
 	tick.Process.Watch(&ticks)

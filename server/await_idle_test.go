@@ -7,7 +7,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// awaitIdle waits until the loops have handled all events of the kernel: a few successive turns, in each of which they poll, have called no callback.
+// awaitIdle waits until the loops have handled all events of the kernel: a few successive turns, in each of which they poll, have called no
+// callback.
 func (s *running) awaitIdle(t testing.TB) {
 	t.Helper()
 	const turns = 4

@@ -1,9 +1,9 @@
 package server
 
-// CloseIdle closes the accepted connections that wait for their next request, in order: those that have answered a request, of which nothing of
-// another one has arrived, and whose output is flushed. If fn is not nil, it is called with each of them, on its loop, and those for which
-// it returns false stay open. A request that arrives at the same time may be lost, as at IdleTimeout; one whose answer ends at the same time may leave
-// its connection open. CloseIdle does not wait. Before Start it does nothing. Any goroutine.
+// CloseIdle closes the accepted connections that wait for their next request, in order: those that have answered a request, of which
+// nothing of another one has arrived, and whose output is flushed. If fn is not nil, it is called with each of them, on its loop, and those
+// for which it returns false stay open. A request that arrives at the same time may be lost, as at IdleTimeout; one whose answer ends at
+// the same time may leave its connection open. CloseIdle does not wait. Before Start it does nothing. Any goroutine.
 func (s *Server) CloseIdle(fn func(c *Conn) bool) {
 	s.mu.Lock()
 	loops := s.loops

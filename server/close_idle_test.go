@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// CloseIdle ends the connections that wait for their next request, and no other: not new ones, and not those with a request that was begun or is in
-// progress, or with output that waits.
+// CloseIdle ends the connections that wait for their next request, and no other: not new ones, and not those with a request that was begun
+// or is in progress, or with output that waits.
 func TestCloseIdleClosesConnectionsBetweenRequests(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		begun, goOn := make(chan struct{}, 10), make(chan struct{})

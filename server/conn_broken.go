@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/event"
 )
 
-// onPeerEnd is called when the kernel reports that the peer has closed its side, while the server does not read from the connection. After
+// onPeerEnd is called when the kernel reports that the peer has closed its half, while the server does not read from the connection. After
 // a reset the connection is broken. A half-close is read later, after the input that the kernel still has; until then the event waits only
 // for a reset.
 func (c *loopConn) onPeerEnd(what event.Flags) {

@@ -6,9 +6,9 @@ import "fmt"
 // is ordered with the writes. The loop carries it out.
 
 // Close closes the connection in order. From now on writes are refused and input is discarded. The requests in progress are answered and
-// the output is flushed; then the write side is closed, and the connection is read until the peer closes its side, since a close with
+// the output is flushed; then the write side is closed, and the connection is read until the peer closes its half, since a close with
 // unread input sends a reset, which may destroy output on its way. Close does not wait for any of that. CloseTimeout limits the time in
-// which the peer neither takes output nor closes its side. The handler's Close is called with a nil reason.
+// which the peer neither takes output nor closes its half. The handler's Close is called with a nil reason.
 //
 // Errors: ErrClosed if the connection is closed or being closed already; callers may ignore it. Any goroutine.
 func (c *Conn) Close() error {
@@ -81,7 +81,7 @@ func (c *Conn) abort(reason error) {
 }
 
 // CloseWrite closes the write side when everything written so far is flushed; the peer reads the end of the stream, and may continue to
-// send. Writes are refused with ErrClosed from now on, and the connection is closed when the peer closes its side. Errors: ErrClosed. Any
+// send. Writes are refused with ErrClosed from now on, and the connection is closed when the peer closes its half. Errors: ErrClosed. Any
 // goroutine.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
@@ -98,8 +98,8 @@ func (c *Conn) CloseWrite() error {
 }
 
 // CloseRead discards all input from now on, including input that the handler has not consumed. The connection is still read, so that the
-// peer is not blocked, and the end of the peer's stream is not reported and does not close the connection. Requests that were handed to
-// workers are still answered. It cannot be undone. Errors: ErrClosed. Any goroutine.
+// peer is not blocked, and the end of the peer's stream is not reported and does not close the connection. Requests in progress are still
+// answered. CloseRead cannot be undone. Errors: ErrClosed. Any goroutine.
 func (c *Conn) CloseRead() error {
 	c.mu.Lock()
 	if c.state >= connClosing {

@@ -27,8 +27,8 @@ func (c *Conn) SetTimeouts(t Timeouts) {
 	c.enqueue(queue)
 }
 
-// sharedTimeouts returns the deadlines of SetTimeouts(t). They are not changed, and connections that are given the same ones one after the other share
-// them: usually all connections of a protocol have the same.
+// sharedTimeouts returns the deadlines of SetTimeouts(t). They are not changed, and connections that are given the same ones one after the
+// other share them: usually all connections of a protocol have the same.
 func (s *Server) sharedTimeouts(t Timeouts) *Timeouts {
 	own := s.cfg.timeoutsFrom(t)
 	if last := s.timeouts.Load(); last != nil && *last == own {

@@ -18,9 +18,10 @@ import (
 // peer that was not decrypted yet is read from it, and deadlines, CloseWrite and Close are those of package tls. Conn.TLS still returns the
 // state. Before Open, Detach waits until the connection is established.
 //
-// From the call on nothing is read, and no output is accepted but that of requests in progress, for which Detach waits. If the connection ends first, for example by Close or Abort, fn is called
-// with an error that matches ErrClosed; if it cannot be removed, with the reason. After a successful Detach the handler's Close is called
-// with ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. After an error fn is not called. Any goroutine.
+// From the call on nothing is read, and no output is accepted but that of requests in progress, for which Detach waits. If the connection
+// ends first, for example by Close or Abort, fn is called with an error that matches ErrClosed; if it cannot be removed, with the reason.
+// After a successful Detach the handler's Close is called with ErrDetached. Errors: ErrInvalid if fn is nil; ErrClosed. After an error fn
+// is not called. Any goroutine.
 func (c *Conn) Detach(fn func(nc net.Conn, rest []byte, err error)) error {
 	c.mu.Lock()
 	var err error

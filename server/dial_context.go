@@ -9,7 +9,7 @@ import (
 // made, and the handler's Open has returned. If that fails, or ctx ends before, DialContext returns an error, the attempt is given up, and no
 // method of the handler is called. Afterwards ctx has no effect on the connection.
 //
-// A function of Dispatch that runs on a loop gives the loop up first, as by Reply.Blocking.
+// If a function of Dispatch that runs on a loop calls it, another goroutine runs the loop from then on, as with Reply.Blocking.
 //
 // Errors: those of Dial; the reasons that Dial calls the handler's Close with, such as ErrDialTimeout, ErrHandshake and errors of the
 // system; with the cause of ctx, ErrDialTimeout if its deadline has passed, and ErrAborted otherwise; event.ErrOnLoop in a callback of a

@@ -14,9 +14,8 @@ import (
 type Dispatcher struct {
 	// Framing cuts the stream. Required.
 	Framing framing.Framing
-	// Serve answers a message. It may block; see Placement for the goroutine that runs it. w and message belong to it until it returns; see Reply.Defer for
-	// an answer that is completed later.
-	// Required.
+	// Serve answers a message. It may block; see Placement for the goroutine that runs it. w and message belong to it until it returns; see
+	// Reply.Defer for an answer that is completed later. Required.
 	Serve func(w Reply, message []byte)
 	// Concurrent is the number of requests of one connection that may be in progress at once. Their answers are still sent in the order of
 	// the requests; an answer that is complete before an older one waits. 0 means 1; a negative value is ErrInvalid.

@@ -117,16 +117,16 @@
 //
 // # Input while a request is in progress
 //
-// A message that is too long to be kept whole, such as the body of an HTTP request or a file that is sent to the server, need not be a message
-// of the framing. The framing ends the message before it, and the function reads what follows from [Reply.Input], as it arrives: on the loop
+// Data that is too long to be kept whole, such as the body of an HTTP request or a file that is sent to the server, need not be part of a
+// message. The framing ends the message before the data, and the function reads the data from [Reply.Input], as it arrives: on the loop
 // without waiting if it has arrived already, otherwise on a worker, or after Defer on any goroutine. At most MaxInput bytes are read
-// ahead of the request; then the kernel's buffers fill, and the client stops. The request learns of the end of the stream by io.EOF, and of a
-// reset by [ErrClosed]. The bytes that it leaves are the next message, or go to the handler of [Conn.SetHandler], as for an upgrade to another
-// protocol.
+// ahead of the request; then the kernel's buffers fill, and the client stops. The request is told of the end of the stream by io.EOF, and of a
+// reset by [ErrClosed]. The bytes that it does not consume are the next message, or go to the handler of [Conn.SetHandler], as for an upgrade
+// to another protocol.
 //
 // With CancelOnEOF of [Dispatcher], or a [CancelHandler], the context of a request ends when the client closes its sending half while the
-// request is in progress and has no unread input, or when it has consumed all by Input. So a handler can stop work for a client that has gone. Requests that are answered quickly
-// cost no more than without it.
+// request is in progress and no input is unread, or when the request has then consumed the rest by Input. So a handler can stop work for a
+// client that has gone. Requests that are answered quickly cost no more than without it.
 //
 // # Limits
 //
@@ -173,13 +173,13 @@
 //
 // # Executors
 //
-// The workers, with their queue, are an [Executor]: a [Pool]. A server may have further ones, by name, in Server.Executors: each is a Pool of
-// [NewPool], or a type of the program. Dispatcher.Executor names the one for the requests that do not run on the loop, and
-// Dispatcher.ExecutorFor chooses one for each message, so that a slow route does not take the workers of a quick one. The limits and
-// the order of the workers' queue apply to each Executor by itself: a full one stops only the connections whose requests wait for it. The requests of a
-// connection are answered in their order, whichever Executor has them; a request waits until the older ones in another Executor have
-// ended. A handler that blocks a loop counts as one of the server's workers; one that belongs to another Executor does not, but of those only one
-// of each Executor may hold the goroutine of a loop that it has blocked, and meanwhile none of them begins on a loop.
+// The workers, with their queue, are an [Executor]: a [Pool]. A server may have further ones, by name, in Server.Executors: each is a Pool
+// of [NewPool], or a type of the program. Dispatcher.Executor names the one for the requests that do not run on the loop, and
+// Dispatcher.ExecutorFor chooses one for each message, so that a slow route does not take the workers of a quick one. The limits and the
+// order of the workers' queue apply to each Executor by itself: a full one stops only the connections whose requests wait for it. The
+// requests of a connection are answered in their order, whichever Executor has them; a request waits until the older ones in another
+// Executor have ended. A handler that blocks a loop counts as one of the server's workers, unless it belongs to another Executor; while such a
+// handler runs, no further request of its Executor begins on a loop.
 //
 // With Server.QueueTimeout a request that waits for too long is refused, with BusyText or by the end of its connection with
 // [ErrQueueTimeout]. [Stats] counts what waits and runs in each Executor.
@@ -199,11 +199,11 @@
 //
 // # The end of a server
 //
-// [Server.Shutdown] stops accepting; answers the requests that have arrived, also on connections that the kernel has established and
-// on datagrams that have arrived; flushes and closes the connections, those last that the server has dialled; and returns when
-// every goroutine and descriptor of the server is gone. When its context ends first, it aborts the connections that are left and returns a
-// [ShutdownError] with the number of handlers and loops that it has not waited for. [Server.Close] is a Shutdown whose context has
-// ended. Handler.Close is called for each connection for which Open was called.
+// [Server.Shutdown] stops accepting; answers the requests that have arrived, also on connections that the kernel has established and on
+// datagrams that have arrived; flushes and closes the connections, those last that the server has dialled; and returns when all goroutines
+// of the server have ended and its descriptors are closed. When its context ends first, it aborts the connections that are left and returns
+// a [ShutdownError] with the number of handlers and loops that it has not waited for. [Server.Close] is a Shutdown whose context has ended.
+// Handler.Close is called for each connection for which Open was called.
 //
 // # Panics
 //

@@ -68,7 +68,8 @@ var (
 	ErrAborted = errors.New("server: connection was aborted")
 	// ErrDetached is the reason of a connection that Detach has removed from the server.
 	ErrDetached = errors.New("server: connection was detached")
-	// ErrTooLong is the reason of a connection whose handler has left more than MaxInput bytes of input unconsumed.
+	// ErrTooLong is the reason of a connection whose handler has left more than MaxInput bytes of input unconsumed. It is also the error of
+	// Input.Peek of more than that.
 	ErrTooLong = errors.New("server: input is too long")
 	// ErrHandshake is the reason of a connection whose TLS handshake failed or was not complete in time.
 	ErrHandshake = errors.New("server: TLS handshake failed")

@@ -51,7 +51,8 @@ func ExampleDispatch() {
 	// Output: "ONE\nTWO\n"
 }
 
-// A Dispatcher has another framing than lines, here a length of two bytes before each message, and an answer for a client whose stream is invalid.
+// A Dispatcher has another framing than lines, here a length of two bytes before each message, and an answer for a client whose stream is
+// invalid.
 func ExampleDispatcher() {
 	srv := &server.Server{Handler: &server.Dispatcher{
 		Framing: framing.LengthPrefix{Size: 2, Order: binary.BigEndian, Max: 1000}, // bytes

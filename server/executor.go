@@ -13,13 +13,14 @@ type Executor interface {
 	// Execute takes jobs from the front of the slice, as many as there is room for, and returns their number. It makes other goroutines,
 	// which may block, call Run of each of these jobs once. It must not block and must not call Run itself.
 	//
-	// If it takes less than all jobs, it calls room.HasRoom once, on any goroutine, when it has room again. It should do so when it has room for many
-	// jobs, since each call wakes the loop. It may combine the calls for the same room, which is comparable. The jobs that it
-	// has not taken belong to the server, which gives them to it again, or refuses them, as Server.WhenFull says.
+	// If Execute takes fewer jobs than it is given, the Executor calls room.HasRoom once, on any goroutine, when it has room again. It should
+	// do so when it has room for many jobs, since each call wakes the loop. One call is enough for several calls of Execute with the same room;
+	// rooms can be compared. The jobs that were not taken belong to the server, which gives them to Execute again, or refuses them, as
+	// Server.WhenFull says.
 	//
-	// The jobs begin in the order in which Execute was given them, unless there is a goroutine for each: a request that waits for
-	// an older one of its connection would otherwise keep it from beginning. The slice belongs to the caller, and its
-	// jobs may be copied. The calls of one loop follow each other; those of several loops do not. Loop only.
+	// The jobs must begin in the order in which Execute was given them, unless there is a goroutine for each: otherwise a request that waits for
+	// an older one of its connection could keep it from beginning. The slice belongs to the caller, and its jobs may be copied. Each loop makes
+	// one call at a time, and several loops may call at the same time. Loop only.
 	Execute(jobs []Job, room RoomWaiter) (taken int)
 }
 

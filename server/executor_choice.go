@@ -10,9 +10,9 @@ import (
 // pool. Requests that run on the loop, as their Placement says, need no Executor.
 type ExecutorHandler interface {
 	RequestHandler
-	// ExecutorOf returns the key in Server.Executors of the Executor for the message, or "" for the server's own pool. For a message of
-	// which an Executor has the older ones, it returns the same name on each call. If the server does not have the name, the connection is
-	// closed with ErrHandler, after the answers to its older requests; see ExecutorNamesHandler. ExecutorOf must be quick. Any goroutine.
+	// ExecutorOf returns the key in Server.Executors of the Executor for the message, or "" for the server's own pool. It may be called several
+	// times for a message, and must return the same name each time. If the server does not have the name, the connection is closed with
+	// ErrHandler, after the answers to its older requests; see ExecutorNamesHandler. ExecutorOf must be quick. Any goroutine.
 	ExecutorOf(message []byte) (name string)
 }
 

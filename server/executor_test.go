@@ -67,8 +67,8 @@ func (e *countingExecutor) Execute(jobs []server.Job, room server.RoomWaiter) (t
 	return taken
 }
 
-// All workers of the slow route are held, its queue is full, and requests wait for room. The quick route is not delayed, with one worker, and also
-// on a connection that the same loop serves.
+// All workers of the slow route are held, its queue is full, and requests wait for room. The quick route is not delayed, with one worker,
+// and also on a connection that the same loop serves.
 func TestASlowRouteDoesNotTakeTheWorkersOfAQuickOne(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		release := make(chan struct{})

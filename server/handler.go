@@ -6,9 +6,9 @@ import "fmt"
 // not block: all connections of the loop would wait. Work that blocks is passed to the workers; see Dispatch and Requests.
 //
 // A Handler may have more than these methods: those of EOFHandler, MarkHandler, LastDataHandler, LimitHandler, InputErrorHandler,
-// CheckHandler and ShutdownHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each of these interfaces
-// from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps the others. See
-// FindHandler.
+// CheckHandler and ShutdownHandler. A Handler that wraps another one has a method Unwrap() Handler that returns it: the server takes each
+// of these interfaces from the first Handler of the chain that has it. So a wrapper replaces the interfaces that it implements, and keeps
+// the others. See FindHandler.
 type Handler interface {
 	// Open is called once, before the other methods. Only Close may be called without it. The connection may be written to. Loop only.
 	Open(c *Conn)

@@ -67,7 +67,8 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 	})
 }
 
-// exchangeLines makes the i-th ordinary client, whose connection is c, send a hundred lines and read each again, and checks the limit of the server.
+// exchangeLines makes the i-th ordinary client, whose connection is c, send a hundred lines and read each again, and checks the limit of
+// the server.
 func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn, limit int64) {
 	for j := range 100 {
 		line := fmt.Sprintf("good client %d says %d\n", i, j)

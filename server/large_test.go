@@ -294,7 +294,8 @@ func TestTheLeaderAnswersBeforeItReadsTheNextConnection(t *testing.T) {
 	}
 }
 
-// The memory of a body that the handler has begun to receive is still in the processor's caches. The other connections wait for two reads at most.
+// The memory of a body that the handler has begun to receive is still in the processor's caches. The other connections wait for two reads
+// at most.
 func TestABodyIsReadOnWithoutWaitingForOtherConnections(t *testing.T) {
 	const reads, size = 64 << 10, 180 << 10
 	bodies := map[*server.Conn]int{}

@@ -104,8 +104,8 @@ func (ld *leader) exit() workpool.Exit {
 	return workpool.LeadApart
 }
 
-// isLed reports whether leaders run the loop, which does not change. The goroutine of a loop with the thread driver is locked to its thread, and the
-// program runs the loops of UseLoops itself: their requests are run by workers.
+// isLed reports whether leaders run the loop, which does not change. The goroutine of a loop with the thread driver is locked to its
+// thread, and the program runs the loops of UseLoops itself: their requests are run by workers.
 func (l *loop) isLed() bool { return l.lead.over != nil }
 
 // setRoute records the route of the request that the leader runs next, or nil if it runs none, and counts the calls of the route before.

@@ -6,13 +6,14 @@ type Placement uint8
 const (
 	// Adaptive makes the loop run a request itself, between two turns, while the handlers of its route are quick, which means 50 µs on
 	// average or less. If they are slower, or block, workers run them for a time, from 100 ms up to 30 s if they stay slow; then the loop
-	// tries them again. A handler that blocks on the loop delays the loop's other connections by two ticks of 1 to 8 ms; then another
-	// goroutine runs the loop. A handler that computes delays them until the scheduler has a processor for that goroutine: measured
-	// with as many such handlers as processors, 30 to 60 ms on average and 88 ms at most. When as many handlers run as there are workers, requests wait for a worker.
+	// tries them again. A handler that blocks on the loop delays the loop's other connections by two periods of a timer, 1 to 8 ms each; then
+	// another goroutine runs the loop. A handler that computes delays them until the scheduler has a processor for that goroutine: measured
+	// with as many such handlers as processors, 30 to 60 ms on average and 88 ms at most. When as many handlers run as there are workers,
+	// requests wait for a worker.
 	Adaptive Placement = iota
-	// OnLoop makes the loop run every request while a worker is free; for the requests of an Executor of Server.Executors, while none of them
-	// holds the goroutine of a loop that it has blocked. If a handler blocks, another goroutine runs the loop, as with
-	// Adaptive, but later requests of the route still run on the loop.
+	// OnLoop makes the loop run every request while a worker is free. It runs those of an Executor of Server.Executors while none of them that
+	// has blocked a loop still runs. If a handler blocks, another goroutine runs the loop, as with Adaptive, but later requests of the route
+	// still run on the loop.
 	OnLoop
 	// OnWorkers makes workers, or the Executor that an ExecutorHandler chooses, run every request.
 	OnWorkers
@@ -31,7 +32,7 @@ func (p Placement) String() string {
 	return "unknown"
 }
 
-// A PlacedHandler is a RequestHandler that chooses where its requests run. For a RequestHandler without RunsOn it is Adaptive. On loops
+// A PlacedHandler is a RequestHandler that chooses where its requests run. The requests of a RequestHandler without RunsOn are Adaptive. On loops
 // with event.DriverThread, and on those of Server.UseLoops, workers run all requests.
 type PlacedHandler interface {
 	RequestHandler
@@ -48,20 +49,20 @@ type RouteHandler interface {
 	RouteOf(message []byte) (key []byte)
 }
 
-// A CancelHandler is a RequestHandler that can have Conn.Context end when the peer closes its sending half while one of its requests is in
+// A CancelHandler is a RequestHandler that can make Conn.Context end when the peer closes its sending half while one of its requests is in
 // progress, and no input is unread: then the peer has gone, or waits for the answer without a further request. net/http does the same. Input
 // that arrives meanwhile is kept, within the limits of Input. If input is unread when the peer closes, for example a further request,
 // Context does not end, unless a request consumes all of it by Reply.Input, as the rest of its body: then it ends with that. The answer may
 // be written in any case.
 //
-// A reply that was deferred ends at once when the peer resets the connection, and not at its deadline.
+// When the peer resets the connection, a reply that was deferred ends at once, and not at its deadline.
 //
 // The end of the peer's half is noticed while requests wait, run on workers or are deferred, or block on the loop for so long that another
 // goroutine runs it; not while PauseRead or the water marks stop reading, nor while as many requests are in progress as
 // Dispatcher.Concurrent permits, if it is above 1.
 type CancelHandler interface {
 	RequestHandler
-	// CancelsOnEOF reports whether it is so for the next request. Loop only.
+	// CancelsOnEOF reports whether Conn.Context ends in this way during the next request. Loop only.
 	CancelsOnEOF() bool
 }
 

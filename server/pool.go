@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/internal/workpool"
 )
 
-// A Pool is an Executor with a number of goroutines and a queue, as the one that each Server has. The program that has made it ends it, after
+// A Pool is an Executor with a number of goroutines and a queue, like the one that each Server has. The program that has made it ends it, after
 // the Shutdown of the servers that use it: the Shutdown of a server waits for the requests of the server that the Pool has, and not for the
 // goroutines of the Pool. Several servers may use a Pool together.
 type Pool struct {

@@ -13,7 +13,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// The bytes cannot pass earlier than the bucket allows. A limit of several times as long checks that they pass, and not at a small part of the rate.
+// The bytes cannot pass earlier than the bucket allows. A limit of several times as long checks that they pass, and not at a small part of
+// the rate.
 const (
 	rateBytes = 300_000
 	rateBurst = 50_000

@@ -20,11 +20,13 @@ type Reply struct {
 }
 
 // Write copies p to the reply. Up to 16 KB, or 64 KB while the function runs on the loop, are gathered before they become output of
-// the connection. For more, Write waits while the
-// connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones are not answered. It returns the number of
-// bytes that were copied. Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also if that happens
-// during a wait. After one of these errors, all methods that write return it. On the connection's loop, a call that would have to wait for
-// the loop, or for a write of another goroutine that waits or is long, returns event.ErrOnLoop. May block; not in a callback.
+// the connection. For more, Write waits while the connection holds MaxOutput bytes or more, and, with concurrent requests, while older ones
+// are not answered. It returns the number of bytes that were copied.
+//
+// Errors: ErrReplyEnded; ErrClosed, with the reason, if the connection accepts no more output, also if that happens during a wait. After one
+// of these errors, all methods that write return it. After the time of SetWriteDeadline, an error that matches os.ErrDeadlineExceeded. In a
+// callback of the connection's loop, a call that would have to wait for the loop, or for a write of another goroutine that waits or is long,
+// returns event.ErrOnLoop. May block; not in a callback.
 func (w Reply) Write(p []byte) (int, error) {
 	if w.in != nil && w.in.reply.number.Load() == w.number && w.in.reply.mu.TryLock() { // the usual case
 		r := &w.in.reply
@@ -129,8 +131,8 @@ func (w Reply) Blocking() {
 // Conn returns the connection that the request came from, also when the reply has ended. It returns nil for the zero Reply. Any goroutine.
 func (w Reply) Conn() *Conn { return w.c }
 
-// Context returns Conn.Context of the connection, which ends with the connection, and at the latest when the context of Shutdown ends, and
-// exists until then. OnCancel does without. It panics for the zero Reply. Any goroutine.
+// Context returns Conn.Context of the connection, which takes up memory until the connection ends. OnCancel needs none after the end of the
+// reply. Context panics for the zero Reply. Any goroutine.
 func (w Reply) Context() context.Context { return w.c.Context() }
 
 // add makes the gathered bytes, followed by p, output of the connection.

@@ -2,11 +2,11 @@ package server
 
 import "fmt"
 
-// CloseWrite ends the output of the connection while the request goes on: the write side is closed when the bytes of the reply, and the output
-// before them, are flushed, with close_notify before if the connection uses TLS, and the peer reads the end of the stream. Input is still read;
-// so a request that speaks for both sides in turn, as a tunnel does, passes the end of one direction on. From now on the methods of the reply that write
-// return ErrClosed, and so do writes to the connection. When the request ends, the connection is closed, as by Conn.Close, since no other
-// request could be answered. CloseWrite does not wait for the peer, but for room as Write does.
+// CloseWrite ends the output of the connection while the request is still in progress. When the bytes of the reply, and the output before
+// them, are flushed, the write side is closed, after close_notify if the connection uses TLS, and the peer reads the end of the stream. Input
+// is still read, so that the request of a tunnel can pass the end of one direction on while the other one is open. From now on the methods of
+// the reply that write return ErrClosed, and so do writes to the connection. When the request ends, the connection is closed, as by
+// Conn.Close, since no other request could be answered. CloseWrite waits for room as Write does, and not until the output is flushed.
 //
 // Errors: ErrUnsupported for requests of Requests.Serve and of Dispatcher.Concurrent above 1; ErrClosed also after Conn.CloseWrite, Conn.Close
 // and Conn.Detach; otherwise as Write. May block; not in a callback.
@@ -17,6 +17,7 @@ func (w Reply) CloseWrite() error {
 	return nil
 }
 
+// closeWrite is CloseWrite without the operation in the error.
 func (w Reply) closeWrite() error {
 	r, err := w.lock()
 	if err != nil {
@@ -42,7 +43,8 @@ func (w Reply) closeWrite() error {
 	return nil
 }
 
-// endFinal closes the connection of a reply that ends after CloseWrite. Under mu and c.mu; the caller queues the connection.
+// endFinal begins the close of the connection of a reply that ends after CloseWrite, as Conn.Close does. Under mu and c.mu; the caller
+// queues the connection.
 func (r *replyState) endFinal() {
 	if c := r.c; r.isFinal && c.state == connHalf {
 		c.setState(connClosing)

@@ -30,6 +30,7 @@ func (w Reply) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
+// setWriteDeadline is SetWriteDeadline without the operation in the error.
 func (w Reply) setWriteDeadline(t time.Time) error {
 	if w.in == nil {
 		return ErrReplyEnded

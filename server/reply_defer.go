@@ -50,14 +50,14 @@ func (d *deferral) become(next deferState) {
 }
 
 // Defer keeps the reply open when its function returns, so that any goroutine can complete the answer later, with the methods of Reply, and
-// end it with Close. It holds no goroutine. Until Close the request counts as in progress: without Dispatcher.Concurrent the next request
-// of the connection waits, later answers are not sent before this one, and Shutdown waits. The message is valid only until the function
-// returns.
+// end it with Close. A deferred reply holds no goroutine. Until Close the request counts as in progress: without Dispatcher.Concurrent the
+// next request of the connection waits, later answers are not sent before this one, and Shutdown waits. The message is valid only until the
+// function returns.
 //
 // If Close is not called within timeout, the connection ends with ErrReplyTimeout. 0 means Server.ReplyTimeout, and a negative value no
 // deadline. A further call of Defer sets a new deadline, from now on. If the connection ends before Close, Context ends, and the methods
-// that write return ErrClosed with the reason. After a reset by the client it is the same, but the connection ends only after Close or at the
-// deadline, since input that has arrived is still handled. With a CancelHandler it ends at once.
+// that write return ErrClosed with the reason. They do so after a reset by the peer, too, but then the connection ends only after Close or at
+// the deadline, since input that has arrived is still handled. With a CancelHandler the connection ends at once.
 //
 // The first Defer of a reply allocates about 200 bytes, which count in MaxBuffered until the reply ends. Errors: ErrReplyEnded; ErrClosed,
 // with the reason, if the connection accepts no more output; event.ErrOnLoop as Write. After an error the reply is as it was before. Any
@@ -86,10 +86,12 @@ func (w Reply) Defer(timeout time.Duration) error {
 	return nil
 }
 
-// Close ends a reply that Defer has deferred: what was written to it is the answer. If its function still runs, the answer is sent when the
-// function has returned. Close waits for calls of other goroutines that write to the reply. Errors: ErrReplyEnded if Close was called before; ErrInvalid if the reply was not deferred, since it ends with its
-// function; ErrClosed, with the reason, if the connection accepts no more output, in which case the reply ends, too; event.ErrOnLoop as
-// Write. To learn whether the kernel was given the bytes, call Notify before Close. Any goroutine.
+// Close ends a reply that Defer has deferred: the bytes that were written to it are the answer. If its function still runs, the answer is sent
+// when the function has returned. Close waits for calls of other goroutines that write to the reply. To learn whether the kernel was given
+// the bytes, call Notify before Close.
+//
+// Errors: ErrReplyEnded if Close was called before; ErrInvalid if the reply was not deferred, since it ends with its function; ErrClosed, with
+// the reason, if the connection accepts no more output, in which case the reply ends, too; event.ErrOnLoop as Write. Any goroutine.
 func (w Reply) Close() error {
 	if err := w.closeDeferred(); err != nil {
 		return fmt.Errorf("close a reply: %w", err)
@@ -97,6 +99,7 @@ func (w Reply) Close() error {
 	return nil
 }
 
+// closeDeferred is Close without the operation in the error.
 func (w Reply) closeDeferred() error {
 	r, err := w.lockOpen()
 	if err != nil {

@@ -9,18 +9,19 @@ import (
 )
 
 // An Input has the bytes of the connection that follow the message of a request, for example the body of an HTTP request. The function of
-// the request, or after Reply.Defer any goroutine, reads them as they arrive. Until the request asks for more, nothing
-// more is read. At most MaxInput bytes, 64 KB unless Peek asks for more, are held for the request beyond those that it has taken, which are as
-// many at most.
+// the request, or after Reply.Defer any goroutine, reads them as they arrive. The server reads them from the connection when the request asks
+// for more than has arrived. From then on it reads ahead, at most MaxInput bytes and at most 64 KB, or as many as Peek asks for. It holds at
+// most twice as many bytes that the request has not consumed.
 //
-// The bytes that are not consumed when the request ends are the input that follows it: Data is called with them, or the next message begins there. So a
-// function that does not consume the whole body of its request discards the rest, or closes the connection. After Conn.SetHandler the new
-// handler is given what is left, as for an upgrade of the protocol; Conn.Detach passes it on.
+// The bytes that are not consumed when the request ends are the input that follows it: Data is called with them, or the next message begins
+// there. So a function that does not consume the whole body of its request discards the rest, or closes the connection. After
+// Conn.SetHandler the new handler is given the rest, as for an upgrade of the protocol; Conn.Detach passes it to its function.
 //
-// A method that waits first gives the loop up, if the function of the request runs on it, as Reply.Write does; in a callback of the loop it
-// returns event.ErrOnLoop. While it waits, ReadTimeout counts, in total for the request, and IdleTimeout does not. While PauseRead stops
-// reading, or the output is above HighWater, nothing arrives and ReadTimeout does not count. After StartTLS and Detach no more input arrives:
-// calls that need more than is there return ErrClosed, also those that wait already.
+// If the function of the request runs on the loop, a method that has to wait first makes another goroutine run the loop, as Reply.Blocking
+// does; in a callback of the loop it returns event.ErrOnLoop. While a method waits, ReadTimeout counts, in total for the request, and
+// IdleTimeout does not. While PauseRead stops reading, or the output is above HighWater, nothing arrives and ReadTimeout does not count.
+// After StartTLS and Detach no more input arrives: calls that need more bytes than have arrived return ErrClosed, also those that wait
+// already.
 //
 // The methods return ErrReplyEnded when the request has ended, ErrUnsupported for requests of Requests.Serve and of Dispatcher.Concurrent
 // above 1, io.EOF at the end of the peer's stream, and ErrClosed, with the reason, when the connection has ended, is being closed, or was
@@ -34,10 +35,10 @@ var errInputDeadline error = timeoutError("server: the read deadline of the inpu
 // Input returns the input that follows the message of the request. Any goroutine.
 func (w Reply) Input() Input { return Input{w} }
 
-// Peek waits until n bytes are there and returns them without consuming them. If n is 0 or negative, it returns all that are there, and does
-// not wait. The bytes are valid until the next call of a method of the Input, and the end of the request. Errors: those of Input, with the
-// bytes that are there; ErrTooLong if n exceeds MaxInput of the server and the handler; after the time of SetReadDeadline one that matches
-// os.ErrDeadlineExceeded. May block; not in a callback.
+// Peek waits until n bytes have arrived and returns them without consuming them. If n is 0 or negative, it returns all that have arrived,
+// and does not wait. The bytes are valid until the next call of a method of the Input, and at most until the end of the request. Errors:
+// those of Input, with the bytes that have arrived; ErrTooLong if n exceeds MaxInput of the server and the handler; after the time of
+// SetReadDeadline one that matches os.ErrDeadlineExceeded. May block; not in a callback.
 func (i Input) Peek(n int) ([]byte, error) {
 	in, _, err := i.await(n, nil)
 	if in == nil {
@@ -108,8 +109,9 @@ func (i Input) Buffered() int {
 }
 
 // SetReadDeadline sets the time after which calls that wait for input fail, those that wait already included, with a net.Error that matches
-// os.ErrDeadlineExceeded. Input that has arrived is returned also then. The zero time means none, which is the state at the beginning of each
-// request. From the first call on, this deadline is the only one of the request's input: ReadTimeout does not count any more. The time that is left until t passes on the clock of the server's loops. Errors: those of Input but io.EOF. Any goroutine.
+// os.ErrDeadlineExceeded. Input that has arrived is returned also then. The zero time means none, which is the state at the beginning of
+// each request. From the first call on, this deadline is the only one of the request's input: ReadTimeout does not count any more. The time
+// from now to t is measured by the clock of the server's loops. Errors: those of Input but io.EOF. Any goroutine.
 func (i Input) SetReadDeadline(t time.Time) error {
 	if i.w.in == nil {
 		return i.failure("set the deadline of the", ErrReplyEnded)
@@ -127,8 +129,8 @@ func (i Input) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// failure adds the operation to an error. io.EOF and the error of SetReadDeadline stay as they are: readers compare with the one, and convert
-// the other to a net.Error.
+// failure adds the operation to an error. io.EOF and the error of SetReadDeadline stay as they are: callers of Read compare its error with
+// io.EOF, and convert it to a net.Error.
 func (i Input) failure(what string, err error) error {
 	if err == nil || err == io.EOF || err == errInputDeadline { //nolint:errorlint // these very values
 		return err
@@ -136,7 +138,7 @@ func (i Input) failure(what string, err error) error {
 	return fmt.Errorf("%s input of a request: %w", what, err)
 }
 
-// isOver returns an error if no input can be read, not even what is there. Under the connection's mu.
+// isOver returns an error if no input can be read, not even bytes that have arrived; otherwise nil. Under the connection's mu.
 func (i Input) isOver() error {
 	c, r := i.w.c, &i.w.in.reply
 	switch {
@@ -150,9 +152,9 @@ func (i Input) isOver() error {
 	return nil
 }
 
-// await waits until n bytes are there. It returns the input with the connection's mu locked, also with an error, unless nothing can be read any
-// more, or the wait is impossible on this goroutine: then it returns a nil input. If it has read bytes into p, it returns their number. unlock
-// ends the use of the result.
+// await waits until n bytes have arrived. It returns the input with the connection's mu locked, also with an error, unless nothing can be read
+// any more, or the wait is impossible on this goroutine: then it returns a nil input. If it has read bytes from the socket into p, it returns
+// their number. unlock ends the use of the result.
 func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 	if i.w.in == nil {
 		return nil, 0, ErrReplyEnded
@@ -203,7 +205,8 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 	}
 }
 
-// wait waits until n bytes are there, or something else has happened to the request. Under the connection's mu, which it unlocks.
+// wait waits until n bytes have arrived, or await has to check the state of the request again. It asks the loop to read. Under the
+// connection's mu, which it unlocks.
 func (i Input) wait(n int) error {
 	c, s := i.w.c, i.w.in.stream
 	s.need, s.waitBegan = n, c.loop.ev.Clock().Now()
@@ -228,7 +231,7 @@ func (i Input) wait(n int) error {
 	return nil
 }
 
-// unlock ends the use of what await has returned. If the request has consumed enough, the loop reads on.
+// unlock ends the use of the result of await, and unlocks the connection's mu. If the request has consumed enough, the loop reads on.
 func (i Input) unlock(in *input) {
 	if in == nil {
 		return

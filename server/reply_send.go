@@ -138,7 +138,8 @@ func (r *replyState) put(p []byte) {
 }
 
 // admitsBytes reports whether the output accepts n more bytes, overhead included. While the whole server holds MaxBuffered, it ends the
-// connection and returns false, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the connection.
+// connection and returns false, except for a small answer to a peer that has taken all earlier output. Under c.mu; the caller queues the
+// connection.
 func (r *replyState) admitsBytes(n int) bool {
 	c := r.c
 	s := c.loop.srv

@@ -9,20 +9,22 @@ import (
 // A RequestHandler answers requests that were handed to [Requests].
 type RequestHandler interface {
 	// ServeRequest answers one request by writing to w, which ends when ServeRequest returns, unless Reply.Defer was called. message is
-	// valid until ServeRequest returns and must not be kept. It may block. It is never called in a callback of the loop. It must not depend on the goroutine that calls it, or on the
-	// requests of other connections that are in progress at the same time.
+	// valid until ServeRequest returns and must not be kept. ServeRequest may block. It is called on a worker, or between two turns on the
+	// goroutine of the loop; see Placement. It is never called in a callback of the loop. It must not depend on the goroutine that calls it,
+	// or on requests of other connections that are in progress at the same time.
 	ServeRequest(w Reply, message []byte)
 }
 
-// Requests has requests of one connection answered by functions that may block, on the loop or on workers, and has the answers sent in
-// the order of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, and uses only exported methods.
+// Requests passes the requests of one connection to functions that may block, which run on the loop or on workers, and sends the answers in
+// the order of the requests. A Handler uses it in Data and LastData. [Dispatcher] is a Handler that is built on it, with exported methods
+// only.
 //
 // There are two ways to hand over requests, which are not mixed while requests are in progress:
 //
 //   - ServeInput hands over all of the connection's input, from a request on. Its requests are handled one at a time. Data is not called
 //     until the input is given back.
-//   - Serve hands over a copy of one message. Data may hand over more while it is in progress, so several requests of the connection are
-//     handled concurrently.
+//   - Serve hands over a copy of one message. Data may hand over further messages while it is in progress, so several requests of the
+//     connection are handled concurrently.
 //
 // An answer is sent when all older requests of the connection are answered; an answer that ends earlier is kept, and counts as output.
 // An [ExecutorHandler] chooses the Executor of a request. A request waits while older ones of its connection are in another Executor. When
@@ -40,9 +42,9 @@ func (c *Conn) Requests() Requests {
 }
 
 // Serve hands over a copy of message, for h to answer. Errors: ErrOverload if the server would hold more than MaxBuffered bytes; ErrClosed
-// if the connection is closed or being closed; ErrHandler if h is nil, ServeInput is under way, or h
-// chooses an Executor that the server does not have. After an error nothing was accepted.
-// message still belongs to the caller, with and without an error. Data should return the error, which closes the connection. Loop only.
+// if the connection is closed or being closed; ErrHandler if h is nil, if input of ServeInput is in progress, or if h chooses an Executor that
+// the server does not have. After an error nothing was accepted. message belongs to the caller in any case. Data should return the error,
+// which closes the connection. Loop only.
 func (r Requests) Serve(h RequestHandler, message []byte) error {
 	r.c.loop.assertInLoop("Requests.Serve")
 	c := r.c
@@ -66,12 +68,13 @@ func (r Requests) Serve(h RequestHandler, message []byte) error {
 // ServeInput hands over input, which is the argument of Data or LastData or a tail of it, and must not be changed until that returns.
 // first is the result of f.Next at its start: a Message, which h answers first. Then f finds the messages that follow, for h to answer
 // one after the other, until no message is complete, 64 are answered, the connection's handler is changed, reading is paused, the output
-// has reached HighWater, the next message belongs to another Executor, after Close, Detach or StartTLS, or when the loop that answers them needs a turn. The input that is left is given to Data or LastData again. If a Result is
-// Final, the connection is closed as by Close when the message is answered.
+// has reached HighWater, the next message belongs to another Executor, Close, Detach or StartTLS is called, or a turn of the loop that answers
+// them is due. The input that is left is given to Data or LastData again. If a Result is Final, the connection is closed as by Close when the
+// message is answered.
 //
 // The result of the call of Data or LastData in which ServeInput was successful is ignored. Errors: ErrOverload and ErrClosed as Serve;
-// ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, if first is not a result for input, or if h chooses an Executor that the server does not have. Loop
-// only.
+// ErrHandler outside of Data and LastData, if h or f is nil, if requests are in progress, if first is not a result for input, or if h chooses
+// an Executor that the server does not have. Loop only.
 func (r Requests) ServeInput(h RequestHandler, f framing.Framing, input []byte, first framing.Result) error {
 	r.c.loop.assertInLoop("Requests.ServeInput")
 	c := r.c
@@ -115,8 +118,8 @@ func (r Requests) Pending() int {
 }
 
 // Hold stops reading, and calls of Data and LastData, while more than limit requests of the connection are pending; a negative limit means
-// 0. With 0, all requests that were handed over are answered first. Hold has no effect if no more than limit are pending, and its effect
-// ends as soon as that is so; a handler calls it again after each Serve. Loop only.
+// 0. With 0, all requests that were handed over are answered first. If no more than limit requests are pending, Hold has no effect. Its effect
+// ends when no more than limit are pending; a handler calls it again after each Serve. Loop only.
 func (r Requests) Hold(limit int) {
 	r.c.loop.assertInLoop("Requests.Hold")
 	if r.Pending() > max(limit, 0) {

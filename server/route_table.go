@@ -114,7 +114,8 @@ type routeName struct {
 }
 
 // RouteStats counts the requests of a route: of the messages for which ExecutorOf and RouteOf have returned the same values, or of a
-// handler without these methods. Of the requests of an input, which a worker or the loop handles one after the other, the first determines the route of all.
+// handler without these methods. Of the requests of an input, which a worker or the loop handles one after the other, the first determines
+// the route of all.
 type RouteStats struct {
 	Handler   string // the type of the RequestHandler
 	Executor  string // what ExecutorOf has returned; empty without it

@@ -74,8 +74,8 @@ type Server struct {
 	// connections. It does not apply to unix sockets or to sockets that are added.
 	ReusePort bool
 
-	// Workers is the largest number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. Of
-	// more than 64, those exist that run requests. A request that waits for a worker needs no goroutine.
+	// Workers is the largest number of goroutines that run requests, at most 1048576. 0 means DefaultWorkers; a negative value is an error. If
+	// it is above 64, the goroutines beyond 64 exist only while they are needed. A request that waits for a worker needs no goroutine.
 	Workers int
 	// Queue limits the number of requests that wait for a worker. The input of a connection that Requests.ServeInput has handed over counts
 	// as one, whatever the number of its messages; a Dispatcher uses ServeInput unless Concurrent is more than 1. Each message of
@@ -95,8 +95,8 @@ type Server struct {
 	// answer is still of use depends on the protocol.
 	QueueTimeout time.Duration
 	// BusyText is sent to a client whose connection is refused, before the connection is closed, and as the answer to a request that
-	// FullRefuse or QueueTimeout refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing, since the server
-	// does not know the protocol; with FullRefuse it is an error.
+	// FullRefuse or QueueTimeout refuses. A client that uses TLS gets an alert instead when its connection is refused. "" sends nothing,
+	// since the server does not know the protocol; with FullRefuse it is an error.
 	BusyText string
 
 	// MaxConns limits the number of open connections. 0 means the process's limit of descriptors less a sixteenth of it (at least 16 and
@@ -108,9 +108,8 @@ type Server struct {
 	AcceptBudget int
 
 	// MaxInput limits the bytes that were read from a connection and that the handler has not consumed. A connection that exceeds it is
-	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. For a request that reads its
-	// Reply.Input, at most that many bytes are held beyond those that it has taken, which are as many at most; see Input. 0 means
-	// DefaultMaxInput; a negative value means no limit.
+	// closed with ErrTooLong. A LimitHandler, such as a Dispatcher whose framing has a larger limit, raises it. It also limits the bytes that
+	// are read ahead for a request that reads its Reply.Input; see Input. 0 means DefaultMaxInput; a negative value means no limit.
 	MaxInput int
 	// MaxOutput limits the output that waits on a connection; at the limit writes fail with ErrFull. A completion counts as 128 bytes and
 	// a file as 16 KB. 0 means DefaultMaxOutput; a negative value means no limit.

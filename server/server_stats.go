@@ -26,7 +26,8 @@ type traffic struct {
 }
 
 // Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
-// QueuedRequests, RunningRequests and DeferredReplies, Queued, Running and Backlog of ExecutorStats, OpenConns and QueuedConns of LoopStats, and those of event.Stats.
+// QueuedRequests, RunningRequests and DeferredReplies, Queued, Running and Backlog of ExecutorStats, OpenConns and QueuedConns of
+// LoopStats, and those of event.Stats.
 type Stats struct {
 	OpenConns int     // connections that are open, or whose requests are in progress
 	Opened    uint64  // calls of Handler.Open

@@ -11,9 +11,9 @@ import (
 // Shutdown ends the server in order: it stops accepting, after the connections that the kernel has already established, answers the
 // requests that are in progress or have arrived, flushes the output, and closes the connections with ErrServerClosed. An idle connection
 // without unsent output is closed at once. For the client of any other connection Shutdown closes the write side and waits until the client
-// closes its side, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or added as clients of TLS, stay open until no
-// other connection is left, since requests may need them, and are then ended in the same way. Until then Dial works. Shutdown returns nil when every goroutine and
-// descriptor of the server is gone. A ShutdownHandler ends its connections itself.
+// closes its half, for DrainTimeout or CloseTimeout at most. Connections that were dialled, or added as clients of TLS, stay open until no
+// other connection is left, since requests may need them, and are then ended in the same way. Until then Dial works. Shutdown returns nil
+// when all goroutines of the server have ended and its descriptors are closed. A ShutdownHandler ends its connections itself.
 //
 // When ctx ends first, Shutdown aborts the connections that are left, and returns an error in which errors.As finds a *ShutdownError, with
 // the cause of ctx and the numbers of handlers and loops that it has not waited for; their resources are released when they end. Even if

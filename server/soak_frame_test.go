@@ -7,7 +7,8 @@ import (
 	"math/rand/v2"
 )
 
-// The messages of the soak test are frames, which begin with their length in four bytes, and contain their connection, their number and a checksum.
+// The messages of the soak test are frames, which begin with their length in four bytes, and contain their connection, their number and a
+// checksum.
 
 // The tags of frames.
 const (

@@ -103,12 +103,13 @@ func (s clientState) String() string { return [...]string{"open", "closed"}[s] }
 // If ctx ends before the answer is complete, the request is abandoned. If it was sent, its connection gets no more requests until the
 // answer has arrived, which is discarded, and is ended as soon as it has abandoned requests only.
 //
-// A function of Dispatch that runs on a loop gives the loop up first, as by Reply.Blocking.
+// If a function of Dispatch that runs on a loop calls it, another goroutine runs the loop from then on, as with server.Reply.Blocking.
 //
 // Errors: ErrNoAnswer, with the reason, if the request was sent and its connection ended first, and with a second reason if Idempotent
-// permitted to send it again and that failed; the other errors mean that it was not sent: the reasons of server.Server.DialContext if no connection can be opened; server.ErrFull if MaxWaiting calls wait; server.ErrFull and
-// server.ErrServerFull from the write; ErrClosed; server.ErrServerClosed; server.ErrInvalid for fields. The cause of ctx leaves open whether
-// the request was sent. event.ErrOnLoop in a callback of a loop. May block; not in a callback.
+// permitted to send it again and that failed; the other errors mean that it was not sent: the reasons of server.Server.DialContext if no
+// connection can be opened; server.ErrFull if MaxWaiting calls wait; server.ErrFull and server.ErrServerFull from the write; ErrClosed;
+// server.ErrServerClosed; server.ErrInvalid for fields. The cause of ctx leaves open whether the request was sent. event.ErrOnLoop in a
+// callback of a loop. May block; not in a callback.
 func (c *Client) Do(ctx context.Context, request []byte) (answer []byte, err error) {
 	return c.AppendDo(ctx, nil, request)
 }

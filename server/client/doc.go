@@ -8,8 +8,8 @@
 //
 // # Handlers
 //
-// Do blocks. A handler of [server.Dispatch] may call it wherever it runs: on a loop it gives the loop up first, and another goroutine runs the
-// loop. In callbacks of a loop it returns [event.ErrOnLoop]. Answers arrive on the loops and need no worker, so handlers that wait may occupy
+// Do blocks. A function of [server.Dispatch] may call it wherever it runs: if it runs on a loop, another goroutine runs the loop from then
+// on. In callbacks of a loop Do returns [event.ErrOnLoop]. Answers arrive on the loops and need no worker, so handlers that wait may occupy
 // all workers. A handler must not wait for an answer of a server that needs one of the same workers for it.
 //
 // # Connections
