@@ -20,7 +20,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// mixture is a run of TestEachRequestIsAnsweredOnceWhileWaysChange.
+// mixture is a run of TestEachRequestIsAnsweredOnceWhilePlacementsChange.
 type mixture struct {
 	t          *testing.T
 	s          *running
@@ -235,7 +235,7 @@ func requestsInChaos(t *testing.T) int64 {
 
 // Handlers block, compute, panic, call runtime.Goexit and Blocking, and write long answers, at random, on several loops, while the placements of
 // connections change. Each request is served once and its answer comes in its place. EVMQ_REQUESTS sets the number of requests.
-func TestEachRequestIsAnsweredOnceWhileWaysChange(t *testing.T) {
+func TestEachRequestIsAnsweredOnceWhilePlacementsChange(t *testing.T) {
 	requests := requestsInChaos(t)
 	m := &mixture{t: t, quickShare: 300}
 	if requests >= 1_000_000 {

@@ -146,8 +146,8 @@ func (h inTurns) Data(c *server.Conn, p []byte) (int, error) {
 	return end, server.ErrYield
 }
 
-// Of a Handler that hands over its requests itself.
-func TestRequestsOnTheLoopOfAHandlerThatYields(t *testing.T) {
+// The Handler hands each message over by Requests.Serve, and returns ErrYield for the rest of its input.
+func TestAHandlerThatReturnsErrYieldHandsItsRequestsOver(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		h := inTurns{serve: placed(p, func(w server.Reply, line string) string {
 			if strings.HasSuffix(line, "7") {
@@ -186,7 +186,7 @@ func (h *intoBody) Data(c *server.Conn, p []byte) (int, error) {
 }
 
 // The request selects the handler of the bytes that follow it, which reads them by ReadInto.
-func TestReadIntoAfterARequestOnTheLoop(t *testing.T) {
+func TestReadIntoIsForTheBytesAfterARequest(t *testing.T) {
 	eachPlacementAndTaken(t, func(t *testing.T, r rig, p server.Placement, before func(w server.Reply)) {
 		var lines *server.Dispatcher
 		lines = placed(p, func(w server.Reply, line string) string {
@@ -209,8 +209,8 @@ func TestReadIntoAfterARequestOnTheLoop(t *testing.T) {
 	})
 }
 
-// Inline handlers, handlers that give the loop up, and handlers on workers are mixed, and several of a connection are in progress.
-func TestConcurrentAnswersKeepTheirOrderWhileWaysAreMixed(t *testing.T) {
+// Handlers on the loop, handlers that call Blocking, and handlers on workers are mixed, and several of a connection are in progress.
+func TestConcurrentAnswersKeepTheirOrderInEachPlacement(t *testing.T) {
 	for _, concurrent := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint("concurrent-", concurrent), func(t *testing.T) {
 			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {

@@ -63,7 +63,7 @@ func endsMeanwhile() map[string]endMeanwhile {
 
 // Calls that end the loop, the connection or the server come at the moment at which a handler loses its loop, and at which it returns: the
 // call has its usual outcome, the answer is complete or is not sent, Close is called once, and nothing is left.
-func TestAnEndWhileALoopIsTaken(t *testing.T) {
+func TestAnEndWhileAHandlerLosesItsLoopHasItsUsualOutcome(t *testing.T) {
 	needsLeaders(t)
 	rounds := 6
 	if testkit.Full() {
@@ -143,7 +143,7 @@ func untilEnd(nc net.Conn) string {
 }
 
 // Shutdown waits for a handler that has lost the loop as for one on a worker. Meanwhile the other connections of the loop end.
-func TestShutdownWhileAHandlerThatHasLostTheLoopRuns(t *testing.T) {
+func TestShutdownWaitsForAHandlerThatHasLostItsLoop(t *testing.T) {
 	needsLeaders(t)
 	eachProcs(t, func(t *testing.T) {
 		h := newHolder(server.OnLoop)

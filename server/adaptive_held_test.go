@@ -58,7 +58,7 @@ var computed int // keeps the compiler from removing a loop
 
 // Meanwhile the loop serves its other connections, new ones, timers, posts, signals and handlers that are no RequestHandlers. The answer of the
 // handler comes afterwards, in its place.
-func TestALoopContinuesWhileAHandlerHoldsIt(t *testing.T) {
+func TestALoopContinuesWhileAHandlerOnItBlocks(t *testing.T) {
 	needsLeaders(t)
 	for _, procs := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
@@ -125,9 +125,9 @@ func checkLoop(t *testing.T, l *event.Loop) {
 	testkit.Must(t, e.Del())
 }
 
-// Handlers get stuck, one after the other, until all workers are busy and the queue is full. WhenFull applies to further requests. The loop
-// goes on with input, output, accepts, timers and deadlines.
-func TestALoopContinuesWhenAllWorkersAreHeld(t *testing.T) {
+// Handlers block, one after the other, until all workers are busy and the queue is full. WhenFull applies to further requests. The loop
+// continues with input, output, accepts, timers and deadlines.
+func TestALoopContinuesWhenAllWorkersAreBlocked(t *testing.T) {
 	needsLeaders(t)
 	for policy, name := range map[server.FullPolicy]string{server.FullStopReading: "stop reading", server.FullRefuse: "refuse", server.FullCloseConn: "close"} {
 		t.Run(name, func(t *testing.T) {
@@ -190,9 +190,9 @@ func testAllHeld(t *testing.T, r rig, p server.Placement, policy server.FullPoli
 	s.drained(t)
 }
 
-// With StopTicks no tick helps: the handler's call gives the loop up. A call on a worker, a second one, and one after the end of the reply
-// do nothing.
-func TestBlockingGivesTheLoopUpAtOnce(t *testing.T) {
+// The ticks are stopped, so that only the handler's call can make another goroutine run the loop. A call on a worker, a second one, and one
+// after the end of the reply do nothing.
+func TestAfterBlockingAnotherGoroutineRunsTheLoopAtOnce(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
@@ -246,8 +246,8 @@ func TestBlockingGivesTheLoopUpAtOnce(t *testing.T) {
 	})
 }
 
-// Blocking may be called on another goroutine: one that the handler waits for.
-func TestAnotherGoroutineMayGiveTheLoopUp(t *testing.T) {
+// The handler waits for the goroutine that calls Blocking.
+func TestBlockingMayBeCalledOnAnotherGoroutine(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
@@ -269,8 +269,9 @@ func TestAnotherGoroutineMayGiveTheLoopUp(t *testing.T) {
 	})
 }
 
-// A method of Reply that waits for room gives the loop up, and does not fail with event.ErrOnLoop, also when another call holds the reply.
-func TestAReplyWithoutRoomGivesTheLoopUp(t *testing.T) {
+// A method of Reply that waits for room makes another goroutine run the loop, and does not fail with event.ErrOnLoop, also when another call
+// has the reply's lock.
+func TestAReplyThatWaitsForRoomDoesNotBlockTheLoop(t *testing.T) {
 	needsLeaders(t)
 	const size = 4 << 20
 	big := make([]byte, size)
@@ -322,9 +323,9 @@ func TestAReplyWithoutRoomGivesTheLoopUp(t *testing.T) {
 	}
 }
 
-// A late tick follows a pause of the whole process, and takes nothing; nor does a single tick, or one that meets another handler than the
-// one before.
-func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
+// A late tick follows a pause of the whole process, and the handler keeps the loop; so it does at a single tick, and at a tick that finds
+// another handler than the tick before.
+func TestAHandlerLosesTheLoopIfItRunsAtTwoTicks(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		h := newHolder(server.OnLoop)
@@ -374,8 +375,8 @@ func TestATickTakesTheLoopFromAHandlerThatItMeetsTwice(t *testing.T) {
 	})
 }
 
-// ShutdownError counts a handler that holds a loop, whether another goroutine leads the loop already or not. When it returns, nothing is left.
-func TestTheEndOfAServerCountsAHandlerThatHoldsALoop(t *testing.T) {
+// It does so whether another goroutine leads the loop already or not. When the handler returns, nothing of the server is left.
+func TestAShutdownErrorCountsAHandlerThatBlocksALoop(t *testing.T) {
 	needsLeaders(t)
 	t.Parallel()
 	ends := map[string]func(s *running) error{

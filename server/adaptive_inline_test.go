@@ -106,9 +106,9 @@ func TestLoopsWithoutALeaderUseWorkers(t *testing.T) {
 	}
 }
 
-// A handler that always blocks for a millisecond is never met by two ticks, but its trials take too long. The clock of the loop, which
-// says how long it is given to workers, is the test's.
-func TestAHandlerThatAlwaysBlocksIsFoundByItsTime(t *testing.T) {
+// A handler that always blocks for a millisecond never runs at two ticks, but its trials take too long. The loop has a clock of the test,
+// which determines for how long workers run the handler.
+func TestAHandlerThatBlocksBetweenTicksIsFoundByItsTime(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		clock := testkit.NewClock()
@@ -133,7 +133,7 @@ func TestAHandlerThatAlwaysBlocksIsFoundByItsTime(t *testing.T) {
 }
 
 // A slow route of a handler is given to the workers, and the others remain on the loop.
-func TestRoutesOfAHandlerAreJudgedApart(t *testing.T) {
+func TestEachRouteOfAHandlerIsMeasuredSeparately(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		d := placed(server.Adaptive, func(_ server.Reply, line string) string {

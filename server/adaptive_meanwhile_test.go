@@ -51,7 +51,7 @@ func connOf(t *testing.T, s *running, is func(c *server.Conn) bool) (found *serv
 }
 
 // PauseRead and ResumeRead of the connection of the handler, and of another one of the loop, do what they always do.
-func TestPauseReadWhileAHandlerHoldsTheLoop(t *testing.T) {
+func TestPauseReadWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
 	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		first := connOf(t, s, func(*server.Conn) bool { return true })
 		other := s.dial(t)
@@ -80,7 +80,7 @@ func TestPauseReadWhileAHandlerHoldsTheLoop(t *testing.T) {
 }
 
 // Another connection of the loop reads by ReadInto, and that of the handler does so afterwards.
-func TestReadIntoWhileAHandlerHoldsTheLoop(t *testing.T) {
+func TestReadIntoWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
 	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		var lines *server.Dispatcher
 		lines = placed(server.OnLoop, func(w server.Reply, line string) string {
@@ -110,7 +110,7 @@ func TestReadIntoWhileAHandlerHoldsTheLoop(t *testing.T) {
 }
 
 // The input behind the handler, what the loop reads of another connection in a turn, and the output of one that does not read keep their limits.
-func TestBudgetsHoldWhileAHandlerHoldsTheLoop(t *testing.T) {
+func TestLimitsApplyWhileAHandlerBlocksTheLoop(t *testing.T) {
 	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		const much = 2 << 20
 		c := connOf(t, s, func(*server.Conn) bool { return true })
@@ -156,7 +156,7 @@ func TestBudgetsHoldWhileAHandlerHoldsTheLoop(t *testing.T) {
 }
 
 // A deadline of another connection does not wait until the handler returns.
-func TestDeadlinesRunWhileAHandlerHoldsTheLoop(t *testing.T) {
+func TestDeadlinesPassWhileAHandlerBlocksTheLoop(t *testing.T) {
 	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		first := connOf(t, s, func(*server.Conn) bool { return true })
 		other := s.dial(t)

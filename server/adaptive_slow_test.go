@@ -60,9 +60,9 @@ func slowRoutes(takes time.Duration, h *holder) *server.Dispatcher {
 	return d
 }
 
-// It is named by its type and its route, to the logger of the loop. A handler that loses the loop is slowLog at once, and not when it has
-// returned. One that gives the loop up does not hold it.
-func TestAHandlerThatHoldsALoopForLongIsLogged(t *testing.T) {
+// The logger of the loop is given its type and its route. A handler that loses the loop is logged then, and not when it has returned. One that
+// calls Blocking has the loop only until then.
+func TestASlowHandlerOnALoopIsLogged(t *testing.T) {
 	needsLeaders(t)
 	eachOf(t, rigs()[:1], func(t *testing.T, r rig) {
 		const threshold = 100 * time.Millisecond
@@ -112,7 +112,7 @@ func TestAHandlerThatHoldsALoopForLongIsLogged(t *testing.T) {
 	})
 }
 
-// Nothing is slowLog without SlowCallback, nor below the threshold.
+// Nothing is logged without SlowCallback, nor below the threshold.
 func TestAHandlerBelowTheThresholdIsNotLogged(t *testing.T) {
 	needsLeaders(t)
 	for _, threshold := range []time.Duration{0, -1, time.Hour} {

@@ -72,8 +72,8 @@ func TestConnectionsEndInTheirPhase(t *testing.T) {
 	}
 }
 
-// TestTheMarkOfADeadConnectionFollowsItsState: which workers read without the lock. It does not change the generation.
-func TestTheMarkOfADeadConnectionFollowsItsState(t *testing.T) {
+// TestDeadMarkFollowsTheStateOfTheConnection: which workers read without the lock. It does not change the generation.
+func TestDeadMarkFollowsTheStateOfTheConnection(t *testing.T) {
 	for from := connOpen; from <= connClosed; from++ {
 		for to := from; to <= connClosed; to++ {
 			c := &Conn{}

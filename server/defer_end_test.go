@@ -16,7 +16,7 @@ import (
 )
 
 // Its context ends, its methods return the reason, once also Close, and the handler's Close does not wait for it.
-func TestADeferredReplyIsToldHowItsConnectionEnded(t *testing.T) {
+func TestADeferredReplyReturnsTheReasonOfItsConnection(t *testing.T) {
 	for name, row := range map[string]struct {
 		end    func(s *running, nc net.Conn, c *server.Conn)
 		reason error
@@ -85,8 +85,8 @@ func TestADeferredReplyToAClientThatIsGoneFails(t *testing.T) {
 	}
 }
 
-// Notify tells that the bytes were not sent. A file or a slice that was added is given back.
-func TestTheFateOfADeferredReplysBytesIsTold(t *testing.T) {
+// The functions of WriteOwned and Notify are called with the reason.
+func TestNotifyReportsThatADeferredReplyWasNotSent(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d, replies := deferring(t, 1)
 		s := start(t, r, &server.Server{Handler: d, MaxOutput: 32 << 20, Socket: tight()})
@@ -99,7 +99,7 @@ func TestTheFateOfADeferredReplysBytesIsTold(t *testing.T) {
 		testkit.Must(t, w.Notify(done))
 		w.Conn().Abort()
 		for range 2 {
-			testkit.CheckErr(t, "the fate", testkit.Await(t, told, "a notification"), server.ErrAborted)
+			testkit.CheckErr(t, "the outcome", testkit.Await(t, told, "a notification"), server.ErrAborted)
 		}
 		testkit.CheckErr(t, "Close", w.Close(), server.ErrAborted)
 	})
@@ -113,7 +113,7 @@ func probing(d *server.Dispatcher) *probe {
 }
 
 // The deadline is the server's, or the argument's, and begins anew with each Defer. Replies that are closed have none.
-func TestADeferredReplyThatIsForgottenEndsAtItsDeadline(t *testing.T) {
+func TestADeferredReplyThatIsNotClosedEndsAtItsDeadline(t *testing.T) {
 	const minute = time.Minute
 	for name, row := range map[string]struct {
 		server, argument time.Duration
@@ -200,7 +200,7 @@ func TestADeferredReplyMayHaveNoDeadline(t *testing.T) {
 }
 
 // A reply that the program has dropped ends at its deadline, without a method call.
-func TestADeferredReplyThatIsGarbageEndsAtItsDeadline(t *testing.T) {
+func TestADeferredReplyThatWasGarbageCollectedEndsAtItsDeadline(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		d := several(1, func(w server.Reply, _ []byte) {
 			if err := w.Defer(time.Minute); err != nil {

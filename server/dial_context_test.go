@@ -174,8 +174,8 @@ func TestDialContextOnALoopIsRefused(t *testing.T) {
 	}
 }
 
-// A handler on a loop gives the loop up at once: the tick that would find it is stopped. The connection is on the same loop.
-func TestAHandlerThatCallsDialContextGivesTheLoopUp(t *testing.T) {
+// The connection is on the same loop. The ticks are stopped, so that only DialContext can make another goroutine run the loop.
+func TestDialContextDoesNotBlockTheLoopOfAHandler(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		for _, workers := range []int{1, 8} {

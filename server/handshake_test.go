@@ -111,7 +111,7 @@ func TestAHandshakeThatComputesIsNotEnded(t *testing.T) {
 }
 
 // While one has the only place, clients connect, wait for it and disconnect.
-func TestAHandshakeThatWaitsIsForgottenWithItsConnection(t *testing.T) {
+func TestAHandshakeThatWaitsEndsWithItsConnection(t *testing.T) {
 	config := serverTLS()
 	entered, gate := make(chan struct{}, 10), make(chan struct{})
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {

@@ -15,7 +15,7 @@ import (
 
 // For each way to answer, its output, with the overhead, does not exceed MaxOutput and one write, few files are open, another client is
 // served meanwhile, and nothing is left after its end.
-func TestAClientThatReadsNothingIsHeldToTheLimits(t *testing.T) {
+func TestLimitsBoundAClientThatReadsNothing(t *testing.T) {
 	const maxOutput, answer = 256 << 10, 8 << 10
 	p := make([]byte, answer)
 	var files atomic.Int64

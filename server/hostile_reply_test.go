@@ -12,9 +12,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestPushesDoNotKeepAReplyFromItsRoom fills the output with pushes after a long reply that has begun: they wait for its end, so it must
+// TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom fills the output with pushes after a long reply that has begun: they wait for its end, so it must
 // not wait for them.
-func TestPushesDoNotKeepAReplyFromItsRoom(t *testing.T) {
+func TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	const limit = 64 << 10
 	const begun = limit + limit/2 // more than is gathered
 	var pushed atomic.Int64

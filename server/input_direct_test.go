@@ -36,7 +36,7 @@ func steps(p server.Placement, later bool) (d *server.Dispatcher, read chan int,
 }
 
 // The bytes that came before a reset are read, by the request itself, and then it is told.
-func TestARequestThatReadsTheSocketIsToldOfAReset(t *testing.T) {
+func TestAResetEndsTheInputOfARequestThatReadsTheSocket(t *testing.T) {
 	for _, cancels := range []bool{false, true} {
 		for _, p := range placements {
 			t.Run(fmt.Sprintf("%v,cancels=%v", p, cancels), func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestAResetAtTheTimeOfAReadIsNoEndOfTheStream(t *testing.T) {
 	}
 }
 
-// The loop leaves bytes to a request that reads the socket, and rests meanwhile. At the end of the stream the request gets io.EOF.
-func TestTheLoopRestsWhileARequestReadsTheSocket(t *testing.T) {
+// The loop leaves the bytes to the request, and sleeps meanwhile. At the end of the stream the request gets io.EOF.
+func TestTheLoopDoesNotReadWhileARequestReadsTheSocket(t *testing.T) {
 	for _, cancels := range []bool{false, true} {
 		for _, later := range []bool{false, true} {
 			t.Run(fmt.Sprintf("cancels=%v,deferred=%v", cancels, later), func(t *testing.T) {

@@ -176,7 +176,7 @@ func TestTheBufferOfALargeRequestIsCounted(t *testing.T) {
 }
 
 // The peer takes few bytes at a time, so that a part of a write is left. The parts of the answer and other writes stay in order.
-func TestAWriteThatIsCutKeepsTheOrder(t *testing.T) {
+func TestAPartialWriteKeepsTheOrder(t *testing.T) {
 	answer := func(write func(string) (int, error)) {
 		for i := range 5 {
 			_, err := write(strings.Repeat(fmt.Sprint(i), 10+15_000*i))

@@ -14,7 +14,7 @@ import (
 // The tests of this file check rules that the server once broke, each with the program that showed the fault.
 
 // After its function has returned, every write to it is refused with ErrReplyEnded.
-func TestAReplyThatIsKeptWritesToNoOtherClient(t *testing.T) {
+func TestAReplyThatHasEndedWritesToNoOtherClient(t *testing.T) {
 	for _, concurrent := range []int{1, 4} {
 		kept := make(chan server.Reply, 1)
 		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, m []byte) {

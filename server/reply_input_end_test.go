@@ -59,7 +59,7 @@ func eachReader(t *testing.T, test func(t *testing.T, r rig, d *server.Dispatche
 }
 
 // A request that waits for input is told how the connection ended. After the peer's half only, the answer is still sent.
-func TestAWaitingRequestIsToldTheEndOfTheInput(t *testing.T) {
+func TestAWaitForInputEndsWithTheInput(t *testing.T) {
 	for name, row := range map[string]struct {
 		end  func(t *testing.T, s *running, nc net.Conn, w server.Reply)
 		want error // besides ErrClosed

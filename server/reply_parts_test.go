@@ -130,7 +130,7 @@ func TestAReplysPartsHaveOneOutcome(t *testing.T) {
 }
 
 // The first write returns it, even a small one.
-func TestAReplyOfADeadConnectionReturnsErrClosed(t *testing.T) {
+func TestAReplyOfAClosedConnectionReturnsErrClosed(t *testing.T) {
 	f := writeFile(t, []byte("x"))
 	errs := make(chan error, 5)
 	for _, concurrent := range []int{1, 4} {
@@ -153,7 +153,7 @@ func TestAReplyOfADeadConnectionReturnsErrClosed(t *testing.T) {
 }
 
 // The next request of the connection may use the same memory. Each method refuses the old Reply, and the zero Reply, too.
-func TestAReplyThatIsKeptIsRefusedBesideTheNextRequest(t *testing.T) {
+func TestAReplyThatHasEndedIsRefusedDuringTheNextRequest(t *testing.T) {
 	f := writeFile(t, []byte("FILE"))
 	check := func(w server.Reply) {
 		_, err := w.Write(make([]byte, 100<<10))

@@ -41,7 +41,7 @@ func readItems(r io.Reader, n, replies, pushes int) error {
 }
 
 // None is sent inside a reply, whether the reply is small or larger than MaxOutput, and none is lost.
-func TestPushesAreSentBetweenReplies(t *testing.T) {
+func TestWritesToTheConnectionAreSentBetweenReplies(t *testing.T) {
 	for _, size := range []int{10, 20 << 10, 300 << 10} {
 		each(t, func(t *testing.T, r rig) {
 			const replies, pushes = 8, 200
@@ -97,7 +97,7 @@ func TestPushesAreSentBetweenReplies(t *testing.T) {
 }
 
 // A push waits for the reply's Flush, and is sent before the rest of the reply.
-func TestPushesAreSentAfterAFlush(t *testing.T) {
+func TestWritesToTheConnectionAreSentAfterAFlush(t *testing.T) {
 	for _, size := range []int{10, 100 << 10} {
 		each(t, func(t *testing.T, r rig) {
 			s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {

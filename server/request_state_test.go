@@ -106,7 +106,7 @@ func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 }
 
 // It returns the offset of a part, and false for other slices.
-func TestOffsetIn(t *testing.T) {
+func TestOffsetInFindsAPartOfASlice(t *testing.T) {
 	p := []byte("0123456789")
 	for _, c := range []struct {
 		p, sub []byte

@@ -91,7 +91,7 @@ func TestTheMeanOfTheTrialsDecides(t *testing.T) {
 }
 
 // One call in sixteen is timed, and a route whose calls take longer than 50 µs on average is given to the workers.
-func TestAQuickRouteIsWatched(t *testing.T) {
+func TestAQuickRouteIsStillTimed(t *testing.T) {
 	for took, slow := range map[time.Duration]bool{maxInlineMean: false, 2 * maxInlineMean: true, time.Millisecond: true} {
 		r := newInline(t, 0)
 		timed, calls := 0, 0
@@ -147,7 +147,7 @@ func TestTheTimeOnWorkersDoubles(t *testing.T) {
 }
 
 // A route that was quick for more than 30 s before it became slow is given to the workers for 100 ms again.
-func TestARouteThatWasQuickForLongIsForgiven(t *testing.T) {
+func TestTheTimeOnWorkersIsShortAfterALongQuickTime(t *testing.T) {
 	for quickFor, want := range map[time.Duration]time.Duration{maxAway: 4 * minAway, maxAway + 1: minAway} {
 		r := newRoute("h", "", nil, 0)
 		now := time.Duration(0)
@@ -211,7 +211,7 @@ func TestStallsMayTakeOnePerCentOfTheTime(t *testing.T) {
 
 // A handler that calls Reply.Blocking has not stalled the loop, but costs as much as a slow one: a route is given to the workers when many of its
 // handlers do so, and not because of one.
-func TestAHandlerThatYieldsCountsAsASlowOne(t *testing.T) {
+func TestAHandlerThatCallsBlockingCountsAsASlowOne(t *testing.T) {
 	r := newInline(t, 0)
 	r.takenOver(1, 10*time.Microsecond, true)
 	wantState(t, r, routeInline)
@@ -225,7 +225,7 @@ func TestAHandlerThatYieldsCountsAsASlowOne(t *testing.T) {
 		r.takenOver(2, 10*time.Microsecond, true)
 	}
 	if n, stalls := r.takeovers.Load(), r.stalls.Load(); n < 2 || stalls != 0 {
-		t.Errorf("%d handlers gave the loop up and %d stalled", n, stalls)
+		t.Errorf("%d handlers called Blocking and %d stalled", n, stalls)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestInputBehindTheCommandInClearIsRefused(t *testing.T) {
 }
 
 // HelloFollows is set. The ClientHello follows a command, or is the beginning of the connection.
-func TestAHelloMayFollowAtOnce(t *testing.T) {
+func TestAClientHelloMayFollowStartTLSAtOnce(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if _, ok := c.TLS(); ok {
@@ -369,7 +369,7 @@ func TestCloseEndsAStartTLSThatHasNothingToSend(t *testing.T) {
 }
 
 // Many at once wait for MaxHandshakes.
-func TestStartTLSTakesAHelloByteByByte(t *testing.T) {
+func TestStartTLSTakesAClientHelloByteByByte(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		h := newStarter()
 		s := start(t, r, &server.Server{Handler: h, MaxHandshakes: 1})

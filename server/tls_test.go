@@ -71,7 +71,7 @@ func TestTheTLSStateIsKnownInOpen(t *testing.T) {
 }
 
 // OnReject is called, not the handler, and the client reads the alert.
-func TestAClientThatMustShowACertificateIsRejectedWithout(t *testing.T) {
+func TestAClientWithoutARequiredCertificateIsRejected(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		config := serverTLS()
 		config.ClientAuth = tls.RequireAndVerifyClientCert
@@ -177,7 +177,7 @@ func TestCloseNotifyIsSent(t *testing.T) {
 }
 
 // An attacker may have truncated the stream. (Between records, crypto/tls reports an end.)
-func TestACutInsideARecordIsNotAnEnd(t *testing.T) {
+func TestAStreamThatEndsInsideATLSRecordIsAnError(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s := start(t, r, &server.Server{Handler: eofProbe{p, func(*server.Conn) { t.Error("a truncation was reported as the end") }}})
@@ -247,7 +247,7 @@ func (g *gathering) flush() error {
 	return err
 }
 
-func TestAHelloMayComeByteByByte(t *testing.T) {
+func TestAClientHelloMayArriveByteByByte(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
 		nc := tls.Client(bytewise{s.dialPlain(t)}, clientTLS())
@@ -299,7 +299,7 @@ func TestMuchDataIsSentInBothDirectionsAtOnce(t *testing.T) {
 }
 
 // It comes before or after the handshake, and needs no goroutine.
-func TestNoiseInsteadOfTLSIsRejected(t *testing.T) {
+func TestBytesThatAreNotTLSAreRejected(t *testing.T) {
 	t.Parallel()
 	tlsRigs(t, func(t *testing.T, r rig) {
 		rejected := make(chan error, 10)

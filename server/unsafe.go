@@ -15,7 +15,7 @@ func offsetIn(p, sub []byte) (at int, ok bool) {
 	return int(offset), offset <= uintptr(len(p)) && uintptr(len(sub)) <= uintptr(len(p))-offset
 }
 
-// connOf returns the connection that contains e, whose callback is loop.ready. The table would cost a cache miss.
+// connOf returns the connection that contains e, whose callback is loop.ready. A lookup in the table of connections would cost a cache miss.
 func connOf(e *event.Event) *loopConn { return (*loopConn)(unsafe.Pointer(e)) }
 
 // loopPart returns the loopConn that contains c. Every Conn is in one.
