@@ -238,7 +238,7 @@ func (e *Event) SetConditions(conditions Flags) error {
 }
 
 // Conditions returns the conditions of an event of a descriptor, as NewEvent, InitEvent or SetConditions has set them last. It takes no lock,
-// so another goroutine must not call SetConditions or InitEvent at the same time; Flags has no such condition. Loop only.
+// so another goroutine must not call SetConditions or InitEvent at the same time; Flags has no such restriction. Loop only.
 func (e *Event) Conditions() Flags { return e.conditions }
 
 // Del removes the event from the loop and cancels calls that the loop has not taken from its queue; Add can add the event

@@ -48,7 +48,7 @@ func (q *Queue[T]) PushBatch(ms []T) error {
 }
 
 // PushContext is like Push, but waits while the queue is full. If ctx ends first, it returns ctx's cause, and m was not accepted.
-// Waiting calls are admitted in order of arrival, one as the delivery of each message begins; a Push at that moment may
+// Waiting calls are admitted in order of arrival, one for each message whose delivery begins; a Push at that moment may
 // precede them. ctx only bounds the waiting: if there is room, m is accepted even if ctx has ended. On the
 // queue's own loop, which would wait for itself, a full queue is event.ErrOnLoop. A nil ctx is ErrInvalid. May block; in a callback of its
 // own loop it does not.

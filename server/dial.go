@@ -66,8 +66,8 @@ func (s *Server) Dial(ctx context.Context, network, address string, cfg *DialCon
 	return c, nil
 }
 
-// dial is Dial. If opened is not nil, it is called in place of the handler's Close if the connection ends before Open, with the reason, and
-// otherwise with nil after Open. On the loop.
+// dial is Dial without the operation in the error. If opened is not nil, it is called once on the loop: with nil after Open, or with the reason
+// if the connection ends before Open, in place of the handler's Close.
 func (s *Server) dial(ctx context.Context, network, address string, cfg DialConfig, opened func(error)) (*Conn, error) {
 	if ctx == nil {
 		return nil, errNilContext
