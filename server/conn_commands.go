@@ -26,7 +26,7 @@ const (
 	cmdCloseRead                      // CloseRead: discard input from now on
 	cmdHandshaken                     // the TLS handshake has ended
 	cmdResolved                       // Dial: the addresses are known
-	cmdInput                          // the request in progress wants input
+	cmdInput                          // the request in progress waits for input, or has room for more
 )
 
 // mark adds commands for the loop, and reports whether enqueue has to put the connection into the loop's queue. Under mu.

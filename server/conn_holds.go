@@ -7,7 +7,7 @@ type holds uint8
 
 const (
 	holdWorker   holds = 1 << iota // a request of ServeInput has the input: it waits, or runs on a worker or the loop's leader, or is deferred. Added by queueInput, removed by takeBack
-	holdInput                      // the request with holdWorker wants no input: it has not asked for any, or the loop has read up to the limit. Added by queueInput and holdAtLimit, removed by readForRequest, readAhead and takeBack
+	holdInput                      // the request with holdWorker needs no input now: it has not asked for any, or the loop has read up to the limit. Added by queueInput and holdAtLimit, removed by readForRequest, readAhead and takeBack
 	holdRequests                   // Concurrent: requests are in progress; input is still read. Added by queueMessage, removed by takeBackMessages
 	holdLimit                      // Concurrent: the limit of requests in progress is reached, or one waits for room in the workers' queue. Added by limitRequests, removed by endLimit
 	holdPause                      // PauseRead, Detach or StartTLS. Added by prepareInput and finishFlush, added and removed by applyCommands; removed by beginUpgrade

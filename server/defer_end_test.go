@@ -93,13 +93,13 @@ func TestNotifyReportsThatADeferredReplyWasNotSent(t *testing.T) {
 		nc := s.dial(t)
 		send(t, nc, "a\n")
 		w := testkit.Await(t, replies, "a request")
-		told := make(chan error, 2)
-		done := func(err error) { told <- err }
+		reported := make(chan error, 2)
+		done := func(err error) { reported <- err }
 		testkit.Must(t, w.WriteOwned(make([]byte, 16<<20), done)) // more than the buffers of the kernel hold
 		testkit.Must(t, w.Notify(done))
 		w.Conn().Abort()
 		for range 2 {
-			testkit.CheckErr(t, "the outcome", testkit.Await(t, told, "a notification"), server.ErrAborted)
+			testkit.CheckErr(t, "the outcome", testkit.Await(t, reported, "a notification"), server.ErrAborted)
 		}
 		testkit.CheckErr(t, "Close", w.Close(), server.ErrAborted)
 	})

@@ -158,8 +158,8 @@ func TestADeferredReplyAcceptsAllThatAReplyAccepts(t *testing.T) {
 		send(t, nc, "parts\n")
 		w := testkit.Await(t, replies, "a request")
 		s.deferred(t, 1)
-		told := make(chan error, 3)
-		done := func(err error) { told <- err }
+		reported := make(chan error, 3)
+		done := func(err error) { reported <- err }
 		long := strings.Repeat("long ", 20<<10)
 		for _, add := range []func() error{
 			func() error { return second(w.Write([]byte("bytes, "))) },
@@ -174,7 +174,7 @@ func TestADeferredReplyAcceptsAllThatAReplyAccepts(t *testing.T) {
 		}
 		expect(t, nc, "parts: bytes, string, owned, of a file"+long)
 		for range 3 {
-			testkit.Must(t, testkit.Await(t, told, "a notification"))
+			testkit.Must(t, testkit.Await(t, reported, "a notification"))
 		}
 		testkit.Must(t, w.Context().Err())
 		finish(t, w.Reply, "end\n")

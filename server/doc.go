@@ -120,9 +120,9 @@
 // Data that is too long to be kept whole, such as the body of an HTTP request or a file that is sent to the server, need not be part of a
 // message. The framing ends the message before the data, and the function reads the data from [Reply.Input], as it arrives: on the loop
 // without waiting if it has arrived already, otherwise on a worker, or after Defer on any goroutine. At most MaxInput bytes are read
-// ahead of the request; then the kernel's buffers fill, and the client stops. The request is told of the end of the stream by io.EOF, and of a
-// reset by [ErrClosed]. The bytes that it does not consume are the next message, or go to the handler of [Conn.SetHandler], as for an upgrade
-// to another protocol.
+// ahead of the request; then the kernel's buffers fill, and the client stops. The methods of [Input] return io.EOF at the end of the stream,
+// and [ErrClosed] after a reset. The bytes that the request does not consume are the next message, or go to the handler of
+// [Conn.SetHandler], as for an upgrade to another protocol.
 //
 // With CancelOnEOF of [Dispatcher], or a [CancelHandler], the context of a request ends when the client closes its sending half while the
 // request is in progress and no input is unread, or when the request has then consumed the rest by Input. So a handler can stop work for a
@@ -186,7 +186,7 @@
 //
 // # Clients
 //
-// [Server.Dial] begins a connection to another server and does not wait; its Handler is told when the connection is open.
+// [Server.Dial] begins a connection to another server and does not wait; Open of its Handler is called when the connection is open.
 // [Server.DialContext] waits for that. Package [github.com/evmq/evmq/server/client] sends requests over a pool of such connections and waits for
 // the answers. A function of Dispatch may call both wherever it runs. Other code that waits in a handler calls [Reply.Blocking] or
 // [Server.Blocking] before, so that another goroutine runs the loop.

@@ -199,13 +199,13 @@ func TestAcceptPausesWhileItFailsForDescriptors(t *testing.T) {
 				}))
 				s := start(t, r, srv)
 				nc := s.dialPlain(t)
-				testkit.Until(t, "three rests", func() bool { return s.Stats().Pauses >= 3 })
+				testkit.Until(t, "three pauses", func() bool { return s.Stats().Pauses >= 3 })
 				mu.Lock()
 				short = false
 				n, pauses := failed, s.Stats().Pauses
 				mu.Unlock()
 				if n > int(2*pauses+2) { // one of the listener's, one of the reserve's
-					t.Errorf("accept failed %d times in %d rests", n, pauses)
+					t.Errorf("accept failed %d times in %d pauses", n, pauses)
 				}
 				hangUp(nc)
 				testkit.Must(t, pipelined(s.dial(t), "after", 1))

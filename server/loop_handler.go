@@ -23,7 +23,7 @@ func (ld *leader) call(in *input, w Reply, message []byte) {
 	in.reply.word.Store(uint64(ld.word))
 	lead.word.Store(uint64(ld.word))
 	if tick.Process.Use() { // after the store: a tick before it would not see the handler, and need not be followed by another one
-		ld.rests = true // a field of ld: the leadership may have been taken since
+		ld.needsRest = true // a field of ld: the leadership may have been taken since
 	}
 	in.request.handler.ServeRequest(w, message)
 	if !ld.leaveHandler(in) {

@@ -53,8 +53,8 @@ func (ld *leader) runTurns() workpool.Exit {
 	ld.begin()
 	for suspended := runner.Suspended(); ld.runInline() && !l.lead.stop.Load(); {
 		polls := !suspended
-		if ld.rests && polls && l.lead.inline.len() == 0 {
-			ld.rests = false
+		if ld.needsRest && polls && l.lead.inline.len() == 0 {
+			ld.needsRest = false
 			tick.Process.Rest()
 		}
 		if err := runner.Turn(l.lead.inline.len() == 0); err != nil && !errors.Is(err, event.ErrClosed) {

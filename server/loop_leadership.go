@@ -82,13 +82,13 @@ func (lead *leadership) init(slow time.Duration) {
 
 // A leader is a goroutine that leads a loop.
 type leader struct {
-	l      *loop
-	runner *event.Runner
-	word   leadWord  // while it runs a handler
-	ex     *executor // that of the request that it runs
-	lost   bool      // its leadership was taken
-	rests  bool      // Rest of the tick has to be called before the next sleep
-	serve  func()    // the method value serveFinished, made once, since making it allocates
+	l         *loop
+	runner    *event.Runner
+	word      leadWord  // while it runs a handler
+	ex        *executor // that of the request that it runs
+	lost      bool      // its leadership was taken
+	needsRest bool      // Rest of the tick has to be called before the next sleep
+	serve     func()    // the method value serveFinished, made once, since making it allocates
 }
 
 // exit returns how the leadership of ld has ended, for the pool. If the leadership was taken, it is called when the request that ld ran has
