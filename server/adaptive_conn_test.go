@@ -18,7 +18,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// eachPlacementAndTaken runs a test with each placement, and for the loop with handlers that give it up before.
+// eachPlacementAndTaken runs a test with each placement, and with handlers on the loop that have called Blocking before.
 func eachPlacementAndTaken(t *testing.T, test func(t *testing.T, r rig, p server.Placement, before func(w server.Reply))) {
 	t.Helper()
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) { test(t, r, p, func(server.Reply) {}) })
@@ -127,7 +127,7 @@ func wantNil(t *testing.T, what string, err error) {
 	}
 }
 
-// inTurns is a Handler that hands over one line in each call of Data, and then yields.
+// inTurns is a Handler that hands over one line in each call of Data, and returns ErrYield.
 type inTurns struct {
 	calls
 	serve *server.Dispatcher

@@ -15,8 +15,8 @@ var exits = map[string]func(){
 	"Goexit": runtime.Goexit,
 }
 
-// It costs the connection of the handler, and no goroutine of the loop or of the pool, before and after another goroutine leads the loop.
-// The answers to the earlier requests are sent, or not, as with workers.
+// A handler on the loop panics or calls runtime.Goexit, before and after another goroutine leads the loop. Its connection ends, and the loop and
+// the pool have as many goroutines as before. The answers to the earlier requests are sent, or not, as with workers.
 func TestAHandlerOnTheLoopThatDoesNotReturnCostsOneConnection(t *testing.T) {
 	needsLeaders(t)
 	for how, exit := range exits {

@@ -56,8 +56,8 @@ var waysToHold = map[string]func(t *testing.T) func(w server.Reply, release <-ch
 
 var computed int // keeps the compiler from removing a loop
 
-// Meanwhile the loop serves its other connections, new ones, timers, posts, signals and handlers that are no RequestHandlers. The answer of the
-// handler comes afterwards, in its place.
+// While the handler blocks, the loop serves its other connections, new ones, timers, posts, signals and handlers that are no RequestHandlers.
+// The answer of the handler is sent afterwards, in its order.
 func TestALoopContinuesWhileAHandlerOnItBlocks(t *testing.T) {
 	needsLeaders(t)
 	for _, procs := range []int{1, 2, 4} {

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Then each line of a pipeline runs on the loop, and not only the first.
+// Each line of a pipeline runs on the loop, and not only the first.
 func TestQuickHandlersRunOnTheLoop(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
@@ -75,7 +75,7 @@ func TestAPlacementIsKept(t *testing.T) {
 	}
 }
 
-// The goroutine of such a loop cannot be replaced.
+// No other goroutine can run such a loop while a handler on it blocks.
 func TestLoopsWithoutALeaderUseWorkers(t *testing.T) {
 	for _, p := range placements {
 		newServers := map[string]func() *server.Server{

@@ -138,7 +138,7 @@ func (exitingLog) Write([]byte) (int, error) {
 	return 0, nil
 }
 
-// It may cost the connection of the handler. The loop continues.
+// The logger calls runtime.Goexit. The connection of the handler may end by that, and the loop continues.
 func TestALoggerMayEndTheLeadersGoroutine(t *testing.T) {
 	needsLeaders(t)
 	h := newHolder(server.OnLoop)

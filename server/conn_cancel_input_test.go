@@ -13,7 +13,7 @@ import (
 
 // The client closes its sending half after the body of its request. The context ends when the request has consumed the body, whether the loop
 // has read the end of the stream before or after that.
-func TestCancelOnEOFWhenTheBodyIsConsumedAfterTheEnd(t *testing.T) {
+func TestCancelOnEOFEndsTheContextWhenTheBodyIsConsumed(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		for _, later := range []bool{false, true} {
 			d, read, readings, begun := steps(p, later)
@@ -39,7 +39,7 @@ func TestCancelOnEOFWhenTheBodyIsConsumedAfterTheEnd(t *testing.T) {
 }
 
 // The end was read while an earlier request was in progress.
-func TestCancelOnEOFWhenALaterRequestConsumesItsBody(t *testing.T) {
+func TestCancelOnEOFEndsTheContextOfALaterRequest(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		for _, later := range []bool{false, true} {
 			begun, resume := make(chan server.Reply, 1), make(chan struct{})

@@ -110,8 +110,8 @@ func TestCancelOnEOFEndsAContextThatIsAskedForLater(t *testing.T) {
 	})
 }
 
-// It is the choice of the handler: the answer to a client that has closed its half is awaited otherwise.
-func TestWithoutCancelOnEOFTheContextGoesOn(t *testing.T) {
+// The client may wait for the answer although it has closed its half. Only the handler knows whether it does so.
+func TestWithoutCancelOnEOFTheContextDoesNotEnd(t *testing.T) {
 	eachCanceling(t, func(t *testing.T, r rig, p server.Placement, later bool) {
 		d, begun, resume := canceling(t, 1, p, later)
 		d.CancelOnEOF = false
@@ -177,7 +177,7 @@ func TestInputDuringARequestWithCancelOnEOFIsBounded(t *testing.T) {
 	})
 }
 
-// It ends at once, long before its deadline. Without the option it is kept.
+// The reply ends at once, long before its deadline. Without the option it ends at its deadline.
 func TestAResetEndsADeferredReplyWithCancelOnEOF(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		for _, concurrent := range []int{1, 3} {
@@ -209,7 +209,7 @@ func TestAResetEndsADeferredReplyWithCancelOnEOF(t *testing.T) {
 func ignore(error) error { return nil }
 
 // The end is noticed while fewer requests than Concurrent are in progress.
-func TestCancelOnEOFWithConcurrentRequests(t *testing.T) {
+func TestCancelOnEOFEndsTheContextOfConcurrentRequests(t *testing.T) {
 	eachCanceling(t, func(t *testing.T, r rig, p server.Placement, later bool) {
 		d, begun, _ := canceling(t, 3, p, later)
 		s := start(t, r, &server.Server{Handler: d})
@@ -225,7 +225,7 @@ func TestCancelOnEOFWithConcurrentRequests(t *testing.T) {
 }
 
 // A reset ends the context as it does without the option, with the reason of the system.
-func TestAResetDuringARequestWithCancelOnEOF(t *testing.T) {
+func TestAResetEndsTheContextWithCancelOnEOF(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		d, begun, _ := canceling(t, 1, p, false)
 		s := start(t, r, &server.Server{Handler: d})
@@ -240,8 +240,8 @@ func TestAResetDuringARequestWithCancelOnEOF(t *testing.T) {
 	})
 }
 
-// A shutdown that is under way changes nothing: the client goes, and the request ends early.
-func TestCancelOnEOFDuringAShutdown(t *testing.T) {
+// The client disconnects while a shutdown waits for its request, and the request ends early.
+func TestCancelOnEOFEndsTheContextDuringAShutdown(t *testing.T) {
 	eachCanceling(t, func(t *testing.T, r rig, p server.Placement, later bool) {
 		d, begun, _ := canceling(t, 1, p, later)
 		s := start(t, r, &server.Server{Handler: d})
@@ -269,7 +269,7 @@ func (k *countedReads) Read(fd int, p []byte) (int, error) {
 	return k.Kernel.Read(fd, p)
 }
 
-// The loop reads once for each, as without the option, and does not change the conditions of the event.
+// The loop makes one read for each request, as without the option, and does not change the conditions of the event.
 func TestQuickRequestsWithCancelOnEOFCostNothing(t *testing.T) {
 	for _, p := range []server.Placement{server.OnLoop, server.OnWorkers} {
 		const n = 100

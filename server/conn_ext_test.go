@@ -10,9 +10,9 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// A timer, a pause, deadlines or a large answer that a request has needed for some time take up no memory of the
-// connection afterwards, and its later output goes the short way.
-func TestAConnectionKeepsNothingOfWhatItHasNeededForATime(t *testing.T) {
+// A timer, a pause, deadlines or a large answer that a request has needed for some time take up no memory of the connection afterwards, and its
+// later output takes the path of connections without an ext.
+func TestAConnectionReleasesStateThatItHasNeededForATime(t *testing.T) {
 	for name, use := range map[string]func(t *testing.T, w server.Reply){
 		"Flush":            func(t *testing.T, w server.Reply) { testkit.Must(t, w.Flush()) },
 		"a large answer":   func(t *testing.T, w server.Reply) { testkit.Must(t, second(w.Write(make([]byte, 300<<10)))) },

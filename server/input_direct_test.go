@@ -35,7 +35,7 @@ func steps(p server.Placement, later bool) (d *server.Dispatcher, read chan int,
 	}), read, readings, begun
 }
 
-// The bytes that came before a reset are read, by the request itself, and then it is told.
+// The request itself reads the bytes that arrived before the reset. Then its Input returns ErrClosed.
 func TestAResetEndsTheInputOfARequestThatReadsTheSocket(t *testing.T) {
 	for _, cancels := range []bool{false, true} {
 		for _, p := range placements {
@@ -142,8 +142,8 @@ func TestTheLoopDoesNotReadWhileARequestReadsTheSocket(t *testing.T) {
 	}
 }
 
-// The request has read its whole body and does something else: the client goes, and the context ends.
-func TestCancelOnEOFAfterABodyThatTheRequestHasRead(t *testing.T) {
+// The request has read its whole body and does something else. The client disconnects, and the context ends.
+func TestCancelOnEOFEndsTheContextAfterTheBodyWasRead(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		for _, later := range []bool{false, true} {
 			d, read, readings, begun := steps(p, later)

@@ -53,7 +53,7 @@ func (always) IsBusy() bool { return true }
 func (always) Tick(bool) (busy bool) { return true }
 
 // Each turn of the loop is longer than the tick. Requests that wait for the leader run nevertheless.
-func TestRequestsRunBetweenLongTurns(t *testing.T) {
+func TestRequestsOfTheLeaderRunBetweenLongTurns(t *testing.T) {
 	needsLeaders(t)
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{NumLoops: 1, Handler: &server.Dispatcher{Framing: framing.Lines{}, Placement: server.OnLoop, Serve: func(w server.Reply, line []byte) {
