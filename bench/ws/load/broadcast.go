@@ -51,6 +51,11 @@ func broadcastRun(o *options, server *target.Target) (times, costs []float64, er
 	if err := c.join(server.Addr); err != nil {
 		return nil, nil, err
 	}
+	if !o.reading {
+		if err := c.watchArrivals(); err != nil {
+			return nil, nil, err
+		}
+	}
 	for range o.messages + 1 {
 		took, spent, err := c.broadcast(server, o.size)
 		if err != nil {
@@ -99,7 +104,8 @@ func left(addr string) error {
 	}
 }
 
-// broadcast requests a message to all sockets, and returns the time until the last has it, and the processor time of the server.
+// broadcast requests a message to all sockets, and returns the time until the last has it, and the processor time of the server. With watchArrivals the
+// messages are read when the last has arrived.
 func (c *client) broadcast(server *target.Target, size int) (took, spent time.Duration, err error) {
 	missing := len(c.sockets)
 	var wrong error
@@ -121,10 +127,18 @@ func (c *client) broadcast(server *target.Target, size int) (took, spent time.Du
 		}
 		answer <- err
 	}()
+	if c.arrival >= 0 {
+		if err := c.arrived(); err != nil {
+			return 0, 0, err
+		}
+		took = time.Since(begin)
+	}
 	if err := c.until(func() bool { return missing <= 0 || wrong != nil }); err != nil {
 		return 0, 0, fmt.Errorf("%d sockets have no message: %w", missing, err)
 	}
-	took = time.Since(begin)
+	if c.arrival < 0 {
+		took = time.Since(begin)
+	}
 	if err := errors.Join(wrong, <-answer); err != nil {
 		return 0, 0, err
 	}

@@ -36,6 +36,7 @@ func TestProgramMeasuresTheServersThatItStarts(t *testing.T) {
 		"-conns 20 -messages 500 -rounds 2 -inflight 3 -size 70000 -text": `nbio` + row + ` µs\n`,
 		"-conns 20 -messages 500 -rounds 2 -path /deflate":                `nbio` + row + ` µs\n`,
 		"-mode broadcast -conns 300 -messages 3 -rounds 2 -base nbio":     `gorilla` + row + ` ms\nnbio +1\.000 .*\n.*\ngorilla` + row + ` ms\n`,
+		"-mode broadcast -conns 50 -messages 2 -rounds 1 -reading":        `nbio` + row + ` ms\n`,
 		"-mode idle -conns 100,400 -wait 1ms":                             `gorilla( +-?\d+\.\d MB +-?\d+\.\d MB +-?\d+){2}\nnbio( +-?\d+\.\d MB +-?\d+\.\d MB +-?\d+){2}\n`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -69,11 +70,13 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"-size 16777217 a=b":                  "-size",
 		"-path /other a=b":                    "-path",
 		"-rounds 0 a=b":                       "-rounds",
+		"-reading a=b":                        "-reading",
 		"-mode idle -conns 1,2 -wait -1s a=b": "-wait",
 		"-base c a=b":                         "-base c",
 		"-unknown":                            "-unknown",
 		"-inflight 20 -conns 20 a=b":          "none",
 		"-mode idle -conns 1,2 a=b":           "none",
+		"-mode broadcast -reading a=b":        "none",
 	} {
 		if _, err := parse("load", strings.Fields(args)); (err == nil) != (want == "none") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", args, err, want)

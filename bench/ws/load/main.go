@@ -33,6 +33,7 @@ type options struct {
 	text     bool
 	path     string
 	rounds   int
+	reading  bool
 	wait     time.Duration
 	base     string
 	servers  []string // NAME=COMMAND each
@@ -69,6 +70,7 @@ func parse(program string, args []string) (o options, err error) {
 	f.BoolVar(&o.text, "text", false, "messages of the client are text and not binary")
 	f.StringVar(&o.path, "path", string(wspeer.Echo), "path of the sockets, except with -mode broadcast: /echo or /deflate")
 	f.IntVar(&o.rounds, "rounds", 10, "runs of each server, in random order")
+	f.BoolVar(&o.reading, "reading", false, "with -mode broadcast: messages are read as they arrive; otherwise when the last has arrived")
 	f.DurationVar(&o.wait, "wait", 3*time.Second, "with -mode idle: time without traffic before the memory is noted")
 	f.StringVar(&o.base, "base", "", "name of the server to which the others are compared; empty for the first")
 	if err := f.Parse(args); err != nil {
@@ -103,6 +105,8 @@ func (o *options) check() error {
 		return fmt.Errorf("-size is %d", o.size)
 	case o.path != string(wspeer.Echo) && !o.compress():
 		return fmt.Errorf("-path is %q", o.path)
+	case o.reading && o.mode != "broadcast":
+		return fmt.Errorf("-reading is for -mode broadcast, and the mode is %q", o.mode)
 	case o.rounds < 1:
 		return fmt.Errorf("-rounds is %d", o.rounds)
 	case o.wait < 0:
