@@ -191,29 +191,41 @@ func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
 	}
 }
 
-// A broadcast to many allocates nothing for each.
+// A broadcast to many allocates nothing for each, with and without outcomes.
 func TestABroadcastDoesNotAllocateForEachMember(t *testing.T) {
 	if leaktest.Raced() {
 		t.Skip("in race builds sync.Pool loses objects at random")
 	}
 	var g websocket.Group
 	_, peers := hall(t, &g, 50, websocket.Config{})
-	for _, n := range []int{100, 1000} {
+	told := make(chan struct{}, len(peers))
+	tell := func(_ *websocket.Conn, err error) {
+		testkit.CheckErr(t, "the outcome", err)
+		told <- struct{}{}
+	}
+	for i, n := range []int{100, 1000, 100, 1000} {
 		m := prepared(t, websocket.Binary, noise(n))
 		in := make([]byte, len(unmasked(0, strings.Repeat("x", n))))
+		var done func(*websocket.Conn, error)
+		if i >= 2 {
+			done = tell
+		}
 		trip := func() {
-			if refused := g.Broadcast(m, nil); refused != nil {
+			if refused := g.Broadcast(m, done); refused != nil {
 				t.Fatal(refused)
 			}
 			for _, p := range peers {
 				p.read(in)
+				if done != nil {
+					<-told
+				}
 			}
 		}
 		for range 20 {
 			trip()
 		}
 		if allocs := testing.AllocsPerRun(100, trip); allocs > 1 {
-			t.Errorf("%.1f allocations for a broadcast of %d bytes to %d", allocs, n, len(peers))
+			t.Errorf("%.1f allocations for a broadcast of %d bytes to %d, with outcomes: %v", allocs, n, len(peers), done != nil)
 		}
 	}
 }

@@ -50,9 +50,9 @@ type Config struct {
 	// MaxMessage limits the length of a message from the peer, in bytes, after decompression. A longer one closes the WebSocket with CloseTooBig. 0 means
 	// DefaultMaxMessage; a negative value is an error.
 	MaxMessage int
-	// MaxFragments limits the bytes of messages in several frames that are not complete, of all WebSockets of a Handler together. Above it, a
-	// WebSocket whose message grows is closed with CloseTryAgainLater. Other input counts towards MaxBuffered of the server. 0 means
-	// DefaultMaxFragments.
+	// MaxFragments limits the bytes of messages in several frames, from the first frame on, and of decompressed messages, until Message returns, of all
+	// WebSockets of a Handler together. Above it, a WebSocket whose message grows is closed with CloseTryAgainLater. Other input counts towards
+	// MaxBuffered of the server. 0 means DefaultMaxFragments.
 	MaxFragments int64
 
 	// MaxOutput limits the bytes that wait for the peer, as server.Server.MaxOutput does. At the limit, writes to the Conn fail with ErrFull; those to a

@@ -39,6 +39,9 @@ type DialConfig struct {
 // Errors: ErrInvalid; a *HandshakeError, which matches ErrHandshake, if the server refuses; those of server.DialContext; the cause of ctx. May block; not in
 // a callback.
 func Dial(ctx context.Context, rawURL string, cfg *DialConfig) (*Conn, error) {
+	if ctx == nil {
+		return nil, fmt.Errorf("websocket: dial %s: %w: the context is nil", rawURL, ErrInvalid)
+	}
 	d, err := newDialer(rawURL, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("websocket: dial %s: %w", rawURL, err)
@@ -77,6 +80,8 @@ func newDialer(rawURL string, cfg *DialConfig) (*dialer, error) {
 		return nil, fmt.Errorf("%w: DialConfig.Server is nil", ErrInvalid)
 	case cfg.Handler == nil:
 		return nil, fmt.Errorf("%w: DialConfig.Handler is nil", ErrInvalid)
+	case cfg.Handler.cfg == nil:
+		return nil, fmt.Errorf("%w: NewHandler has not made DialConfig.Handler", ErrInvalid)
 	}
 	u, err := url.Parse(rawURL)
 	if err != nil {

@@ -29,9 +29,10 @@
 //
 // # Limits
 //
-// A message may have MaxMessage bytes. Its frames are kept until it is complete, within MaxFragments for all WebSockets together, and a
-// frame that is not complete counts as input of the server, within its MaxBuffered. A ping is answered in its turn: after the messages before it
-// were handled. FrameRate limits the number of frames. While output waits for a peer that does not read, the server does not read from it.
+// A message may have MaxMessage bytes. Messages in several frames, and compressed ones when they are decompressed, are held within MaxFragments for all
+// WebSockets together, and a frame that is not complete counts as input of the server, within its MaxBuffered. A ping is answered in its turn: after
+// the messages before it were handled. FrameRate limits the number of frames. While output waits for a peer that does not read, the server does not
+// read from it.
 //
 // # Clients and streams
 //

@@ -1,9 +1,6 @@
 package websocket
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 // A Group is a set of WebSockets that messages are sent to together, such as the members of a chat. Those that end leave it by themselves. The
 // zero Group is empty. It must not be copied.
@@ -16,11 +13,15 @@ type Group struct {
 type membership struct {
 	c     *Conn
 	g     *Group
-	index int // in g.members. Under g.mu
+	index int         // in g.members. Under g.mu
+	next  *membership // of the same WebSocket. Under its mu
 }
 
-// Add adds c. It reports whether c is in the Group afterwards: false if it is closed or being closed. Any goroutine.
+// Add adds c. It reports whether c is in the Group afterwards: false if it is closed or being closed. It panics if c is nil. Any goroutine.
 func (g *Group) Add(c *Conn) bool {
+	if c == nil {
+		panic("websocket: Group.Add of a nil Conn")
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.mu.Lock()
@@ -29,17 +30,29 @@ func (g *Group) Add(c *Conn) bool {
 		return false
 	}
 	x := c.extra()
-	if slices.ContainsFunc(x.groups, func(m *membership) bool { return m.g == g }) {
+	if m, _ := x.membershipOf(g); m != nil {
 		return true
 	}
-	m := &membership{c, g, len(g.members)}
-	g.members = append(g.members, m)
-	x.groups = append(x.groups, m)
+	x.groups = &membership{c, g, len(g.members), x.groups}
+	g.members = append(g.members, x.groups)
 	return true
 }
 
-// Remove removes c. It reports whether c was in the Group. Any goroutine.
+// membershipOf returns the membership in g and the place of the pointer to it, or nil. Under mu of the Conn.
+func (x *connMore) membershipOf(g *Group) (m *membership, at **membership) {
+	for at = &x.groups; *at != nil; at = &(*at).next {
+		if (*at).g == g {
+			return *at, at
+		}
+	}
+	return nil, nil
+}
+
+// Remove removes c. It reports whether c was in the Group. It panics if c is nil. Any goroutine.
 func (g *Group) Remove(c *Conn) bool {
+	if c == nil {
+		panic("websocket: Group.Remove of a nil Conn")
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.mu.Lock()
@@ -47,12 +60,12 @@ func (g *Group) Remove(c *Conn) bool {
 	if c.more == nil {
 		return false
 	}
-	i := slices.IndexFunc(c.more.groups, func(m *membership) bool { return m.g == g })
-	if i < 0 {
+	m, at := c.more.membershipOf(g)
+	if m == nil {
 		return false
 	}
-	m := c.more.groups[i]
-	c.more.groups = slices.Delete(c.more.groups, i, i+1)
+	*at = m.next
+	c.dropMore()
 	g.drop(m)
 	return true
 }
@@ -71,8 +84,8 @@ func (c *Conn) leaveGroups() {
 	for {
 		c.mu.Lock()
 		var g *Group
-		if c.more != nil && len(c.more.groups) > 0 {
-			g = c.more.groups[0].g
+		if c.more != nil && c.more.groups != nil {
+			g = c.more.groups.g
 		}
 		c.mu.Unlock()
 		if g == nil {

@@ -20,7 +20,7 @@ type Handler struct {
 	timeouts server.Timeouts // of the connections
 
 	refused   atomic.Uint64 // handshakes
-	fragments atomic.Int64  // bytes of incomplete messages, as MaxFragments counts them
+	fragments atomic.Int64  // bytes of messages, as MaxFragments counts them
 
 	mu     sync.Mutex // guards what follows
 	wheels map[*event.Loop]*wheel
@@ -39,8 +39,25 @@ func NewHandler(cfg *Config) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP is Upgrade, whose error the client has been told. May block; not in a callback.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { _, _ = h.Upgrade(w, r) }
+// ServeHTTP is Upgrade, whose error the client has been told. It panics if that is ErrInvalid. May block; not in a callback.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, err := h.Upgrade(w, r); errors.Is(err, ErrInvalid) {
+		panic(err)
+	}
+}
+
+// checkArguments returns an error if Upgrade has invalid arguments.
+func (h *Handler) checkArguments(w http.ResponseWriter, r *http.Request) error {
+	switch {
+	case h.cfg == nil:
+		return fmt.Errorf("websocket: upgrade: %w: NewHandler has not made the Handler", ErrInvalid)
+	case w == nil:
+		return fmt.Errorf("websocket: upgrade: %w: the ResponseWriter is nil", ErrInvalid)
+	case r == nil:
+		return fmt.Errorf("websocket: upgrade: %w: the Request is nil", ErrInvalid)
+	}
+	return nil
+}
 
 // Upgrade answers an opening handshake and makes the connection a WebSocket. It also answers requests that it refuses: with 403 because of their
 // origin, with 405 if the method is not GET, with 426 if they ask for no upgrade or for another version, with 501 if the server does not
@@ -50,8 +67,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { _, _ = h.U
 // be used before. Nothing of the request is kept.
 //
 // Errors: a *HandshakeError, which matches ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request that package httpd does not serve, that is of HTTP/2,
-// or whose ResponseWriter is behind a wrapper without a method Unwrap; ErrClosed if the connection has ended. May block; not in a callback.
+// or whose ResponseWriter is behind a wrapper without a method Unwrap; ErrClosed if the connection has ended; ErrInvalid if w or r is nil or NewHandler has not made h. May
+// block; not in a callback.
 func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+	if err := h.checkArguments(w, r); err != nil {
+		return nil, err
+	}
 	if no := h.checkRequest(r); no != nil && r.ProtoMajor == 1 {
 		for key, values := range no.header {
 			w.Header()[key] = values

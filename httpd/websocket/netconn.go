@@ -18,13 +18,14 @@ const maxStreamed = 64 << 10
 //
 // Each Write sends one message of type t, and waits until the kernel has it. Read and Write block the goroutine that calls them, and no other. While more
 // than 64 KB are not read, the WebSocket is not read. Read returns io.EOF when the peer has closed with CloseNormal, CloseGoingAway or CloseNoStatus, and
-// otherwise a *CloseError. Close is Conn.Close with CloseNormal. A Write whose deadline passes fails, but its message may still be sent. Any goroutine.
+// otherwise a *CloseError. Close is Conn.Close with CloseNormal, and ends calls of Read and Write that wait. A Write whose deadline passes, or that Close
+// ends, fails, but its message may still be sent. A Write fails if t is neither Text nor Binary. Any goroutine.
 func (c *Conn) NetConn(t MessageType) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	x := c.extra()
 	if x.stream == nil {
-		x.stream = &stream{c: c, t: t, ready: make(chan struct{}, 1), over: make(chan struct{})}
+		x.stream = &stream{c: c, t: t, ready: make(chan struct{}, 1), over: make(chan struct{}), closed: make(chan struct{})}
 		x.stream.reading.init()
 		x.stream.writing.init()
 		if c.state == stateClosed {
@@ -50,6 +51,7 @@ type stream struct {
 	reading, writing deadline
 	ready            chan struct{} // receives a value when a Read has to look again
 	over             chan struct{} // closed when the connection has ended or Close was called
+	closed           chan struct{} // closed when Close was called
 	readers          sync.Mutex    // held while Read runs
 
 	mu     sync.Mutex // guards what follows
@@ -178,6 +180,8 @@ func (s *stream) Write(p []byte) (int, error) {
 			return 0, s.opError("write", err)
 		}
 		return len(p), nil
+	case <-s.closed:
+		return 0, s.opError("write", net.ErrClosed)
 	case <-s.writing.passed():
 		return 0, s.opError("write", os.ErrDeadlineExceeded)
 	}
@@ -196,6 +200,11 @@ func (s *stream) Close() error {
 	err := s.c.Close(CloseNormal, "")
 	s.fail(net.ErrClosed)
 	s.mu.Lock()
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
 	s.buf, s.pos = nil, 0
 	if s.paused { // so that the peer's close frame is read
 		s.paused = false

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,4 +181,104 @@ func TestNetConnOfADialledWebSocket(t *testing.T) {
 		testkit.WantEqual(t, "the echo", string(got), m)
 	}
 	testkit.Must(t, nc.Close())
+}
+
+// Close ends a Write that waits for a peer that does not read.
+func TestCloseOfANetConnEndsAWrite(t *testing.T) {
+	hostile(t, func(t *testing.T, deflate bool, fields string) {
+		streams := make(chan net.Conn, 1)
+		s := start(t, &websocket.Config{Deflate: deflate, Message: func(websocket.Reply, websocket.MessageType, []byte) {},
+			Opened: func(c *websocket.Conn, _ *http.Request) { streams <- c.NetConn(websocket.Binary) }})
+		p := s.dial(t, fields)
+		nc := testkit.Await(t, streams, "Opened")
+		m := []byte(noise(900_000))
+		written := make(chan error, 1)
+		var sent atomic.Int32
+		go func() {
+			for {
+				if _, err := nc.Write(m); err != nil {
+					written <- err
+					return
+				}
+				sent.Add(1)
+			}
+		}()
+		_, err := p.r.Peek(1) // it has begun
+		testkit.Must(t, err)
+		for last := int32(-1); last != sent.Load(); time.Sleep(50 * time.Millisecond) { // until the kernel takes no more
+			last = sent.Load()
+		}
+		testkit.Must(t, nc.Close())
+		testkit.CheckErr(t, "Write", testkit.Await(t, written, "the end of Write"), net.ErrClosed)
+	})
+}
+
+// readAll reads until the end, also after deadlines, and counts the bytes.
+func readAll(t *testing.T, nc net.Conn, got *atomic.Int64) {
+	for b := make([]byte, 100); ; {
+		n, err := nc.Read(b)
+		got.Add(int64(n))
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			testkit.CheckErr(t, "Read", err, io.EOF)
+			return
+		}
+	}
+}
+
+// Two goroutines read and two write, while others change the deadlines. Each byte is read once, and each Read and Write returns when a deadline passes.
+func TestANetConnMayBeUsedByManyGoroutines(t *testing.T) {
+	hostile(t, func(t *testing.T, deflate bool, fields string) {
+		streams := make(chan net.Conn, 1)
+		s := start(t, &websocket.Config{Deflate: deflate, Message: func(websocket.Reply, websocket.MessageType, []byte) {},
+			Opened: func(c *websocket.Conn, _ *http.Request) { streams <- c.NetConn(websocket.Binary) }})
+		p := s.dial(t, fields)
+		nc := testkit.Await(t, streams, "Opened")
+		var readers, others sync.WaitGroup
+		var got, sent atomic.Int64
+		stop := make(chan struct{})
+		for i := range 2 {
+			readers.Go(func() { readAll(t, nc, &got) })
+			others.Go(func() {
+				for range 100 {
+					if n, err := nc.Write([]byte("12345")); err == nil {
+						sent.Add(int64(n))
+					} else {
+						testkit.CheckErr(t, "Write", err, os.ErrDeadlineExceeded)
+					}
+				}
+			})
+			others.Go(func() {
+				for k := time.Duration(0); ; k++ {
+					select {
+					case <-stop:
+						return
+					default:
+						testkit.CheckErr(t, "SetDeadline", nc.SetDeadline(time.Now().Add((k%3-1)*time.Duration(i+1)*100*time.Microsecond)))
+					}
+				}
+			})
+		}
+		const messages = 200
+		for range messages {
+			p.send(frame(0x80|opBinary, "abcdefghij"))
+		}
+		testkit.Until(t, "the bytes to be read", func() bool { return got.Load() == 10*messages })
+		close(stop)
+		others.Wait()
+		testkit.Must(t, nc.SetDeadline(time.Now().Add(time.Millisecond))) // Reads that wait return, and more of them do
+		testkit.Must(t, nc.SetDeadline(time.Time{}))
+		p.send(frame(0x80|opClose, closing(1000, "")))
+		readers.Wait()
+		total := int64(0)
+		for {
+			first, payload := p.next()
+			if first == 0x80|opClose {
+				break
+			}
+			total += int64(len(payload))
+		}
+		if total < sent.Load() { // a Write that was late may have been sent
+			t.Errorf("%d bytes have arrived of %d", total, sent.Load())
+		}
+	})
 }

@@ -32,13 +32,19 @@ func (c *Conn) addPart(h ws.Header, payload []byte) error {
 	m.buf = append(m.buf, payload...)
 	grown := cap(m.buf) - m.counted
 	m.counted += grown
-	if total := c.h.fragments.Add(int64(grown)); grown > 0 && c.h.cfg.MaxFragments > 0 && total > c.h.cfg.MaxFragments {
+	if grown > 0 && !c.h.holds(int64(grown)) {
 		return violation(CloseTryAgainLater, "")
 	}
 	if m.kind == Text && !m.compressed && !m.checkText(h.Fin) {
 		return violation(CloseInvalidData, "text is not UTF-8")
 	}
 	return nil
+}
+
+// holds counts n bytes of messages. It reports whether MaxFragments permits them.
+func (h *Handler) holds(n int64) bool {
+	total := h.fragments.Add(n)
+	return h.cfg.MaxFragments <= 0 || total <= h.cfg.MaxFragments
 }
 
 // checkText checks the bytes that were added. The last character may be incomplete unless the message ends.

@@ -54,11 +54,22 @@ func (m *Prepared) frameFor(c *Conn) []byte {
 // minOwned is the length from which on a frame is sent without a copy: the copy of a shorter one costs less than the record of a slice.
 const minOwned = 512
 
-// WritePrepared is WriteNotify for a message that is encoded already. It does not copy the message, unless it is short or c is a client, whose frames are
-// masked. Errors: ErrClosed; ErrFull; ErrInvalid for nil. Any goroutine.
-func (c *Conn) WritePrepared(m *Prepared, done func(error)) error {
-	if m == nil {
+// check returns an error if Prepare has not made m.
+func (m *Prepared) check() error {
+	switch {
+	case m == nil:
 		return fmt.Errorf("write a message: %w: Prepared is nil", ErrInvalid)
+	case m.plain == nil:
+		return fmt.Errorf("write a message: %w: Prepare has not made the Prepared", ErrInvalid)
+	}
+	return nil
+}
+
+// WritePrepared is WriteNotify for a message that is encoded already. It does not copy the message, unless it is short or c is a client, whose frames are
+// masked. Errors: ErrClosed; ErrFull; ErrInvalid if m is nil or Prepare has not made it. Any goroutine.
+func (c *Conn) WritePrepared(m *Prepared, done func(error)) error {
+	if err := m.check(); err != nil {
+		return err
 	}
 	if c.isClient {
 		return c.WriteNotify(m.t, m.payload(), done)
@@ -69,8 +80,9 @@ func (c *Conn) WritePrepared(m *Prepared, done func(error)) error {
 
 // WritePrepared is WriteMessage for a message that is encoded already. Errors: those of WriteMessage. May block; not in a callback.
 func (r Reply) WritePrepared(m *Prepared) error {
-	if m == nil {
-		return fmt.Errorf("write a message: %w: Prepared is nil", ErrInvalid)
+	r.conn("WritePrepared")
+	if err := m.check(); err != nil {
+		return err
 	}
 	if r.c.isClient {
 		return r.WriteMessage(m.t, m.payload())
@@ -99,7 +111,7 @@ func (e BroadcastError) Unwrap() error { return e.Err }
 // wait: a peer that does not read costs the others no time, and at most Config.MaxOutput bytes.
 //
 // done, if not nil, is called once for each of the other WebSockets, on its loop: with nil when m was given to the kernel, or with the reason why it
-// was not. On each WebSocket the order of the writes and broadcasts of one goroutine is kept. Without done, Broadcast allocates nothing for a
+// was not. On each WebSocket the order of the writes and broadcasts of one goroutine is kept. Broadcast allocates nothing for a
 // WebSocket that accepts m. Any goroutine.
 func Broadcast(conns []*Conn, m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
 	for _, c := range conns {
@@ -117,5 +129,37 @@ func (c *Conn) broadcast(m *Prepared, done func(c *Conn, err error)) error {
 	if done == nil {
 		return c.WritePrepared(m, nil)
 	}
-	return c.WritePrepared(m, func(err error) { done(c, err) })
+	o, ok := outcomes.Get().(*outcome)
+	if !ok {
+		o = new(outcome)
+		o.call = o.tell
+	}
+	o.c, o.done = c, done
+	err := c.WritePrepared(m, o.call)
+	if err != nil {
+		o.put()
+	}
+	return err
+}
+
+// An outcome passes what has become of a broadcast to a WebSocket on to done. It is used again, so that a broadcast need not allocate a function for each.
+type outcome struct {
+	c    *Conn
+	done func(c *Conn, err error)
+	call func(error) // tell
+}
+
+var outcomes sync.Pool
+
+// tell calls done.
+func (o *outcome) tell(err error) {
+	c, done := o.c, o.done
+	o.put()
+	done(c, err)
+}
+
+// put ends the use of o.
+func (o *outcome) put() {
+	o.c, o.done = nil, nil
+	outcomes.Put(o)
 }

@@ -229,6 +229,11 @@ func (c *Conn) complete(w *server.Reply, t MessageType, compressed bool, p []byt
 	i := inflaters.Get().(*inflater)
 	defer i.put()
 	p, err := i.inflate(p, c.h.cfg.MaxMessage)
+	held := int64(cap(i.out))
+	defer c.h.fragments.Add(-held)
+	if !c.h.holds(held) && err == nil {
+		err = violation(CloseTryAgainLater, "")
+	}
 	if err != nil {
 		c.fail(w, endOf(err))
 		return
@@ -266,9 +271,10 @@ func (c *Conn) deliver(w *server.Reply, t MessageType, p []byte) {
 // endGather ends what gather has begun: a close frame that had to wait for the messages of the Reply follows them.
 func (c *Conn) endGather(w *server.Reply) {
 	c.mu.Lock()
-	pending := c.pending
+	pending, ctx := c.pending, c.takeReplyContext()
 	c.pending, c.handles = false, false
 	c.mu.Unlock()
+	ctx.end()
 	if pending {
 		_ = c.writeClose(w) // fails if the connection has ended
 	}

@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/evmq/evmq/server"
@@ -16,24 +15,32 @@ type Reply struct {
 	c *Conn
 }
 
-// Conn returns the WebSocket. Any goroutine.
-func (r Reply) Conn() *Conn { return r.c }
+// conn returns the WebSocket. It panics for the zero Reply, with a text that names the method.
+func (r Reply) conn(method string) *Conn {
+	if r.c == nil {
+		panic("websocket: Reply." + method + " of the zero Reply")
+	}
+	return r.c
+}
 
-// Context returns a context that ends with the connection, and when the peer closes its half while Message runs. Its first call allocates.
-// Any goroutine.
-func (r Reply) Context() context.Context { return r.w.Context() }
+// Conn returns the WebSocket. It returns nil for the zero Reply, whose other methods panic. Any goroutine.
+func (r Reply) Conn() *Conn { return r.c }
 
 // Blocking declares that Message is about to block, or to compute for a long time. If it runs on the loop, another goroutine runs the loop from
 // then on. Without it, that happens some milliseconds later. Any goroutine.
-func (r Reply) Blocking() { r.w.Blocking() }
+func (r Reply) Blocking() {
+	r.conn("Blocking")
+	r.w.Blocking()
+}
 
 // WriteMessage sends a message, whose bytes are copied. Errors: ErrClosed; server.ErrReplyEnded, which matches net.ErrClosed, after Message has
 // returned; ErrInvalid for another type than Text and Binary. That a Text is UTF-8 is up to the caller. May block; not in a callback.
 func (r Reply) WriteMessage(t MessageType, p []byte) error {
+	c := r.conn("WriteMessage")
 	if err := checkType(t); err != nil {
 		return err
 	}
-	f := r.c.message(t, p)
+	f := c.message(t, p)
 	defer f.put()
 	return r.write(f.buf)
 }
@@ -61,11 +68,17 @@ func (r Reply) WriteText(s string) error {
 func (r Reply) WriteBinary(p []byte) error { return r.WriteMessage(Binary, p) }
 
 // Flush sends the messages that were written so far. Errors: ErrClosed. May block; not in a callback.
-func (r Reply) Flush() error { return r.w.Flush() }
+func (r Reply) Flush() error {
+	r.conn("Flush")
+	return r.w.Flush()
+}
 
 // Notify makes the loop call done once: with nil when all messages that were written to the Reply were given to the kernel, or with the reason why
 // they were not. When Notify fails, done is not called. Errors: ErrClosed; ErrInvalid if done is nil. May block; not in a callback.
-func (r Reply) Notify(done func(error)) error { return r.w.Notify(done) }
+func (r Reply) Notify(done func(error)) error {
+	r.conn("Notify")
+	return r.w.Notify(done)
+}
 
 // sent records that a message to a Reply was accepted.
 func (c *Conn) sent() {

@@ -10,7 +10,7 @@ type Stats struct {
 	Full          uint64 // messages refused with ErrFull
 	Violations    uint64 // WebSockets that were closed because the peer has broken a rule or a limit, or Message has panicked
 	Pings         uint64 // pings sent because of Config.PingInterval
-	FragmentBytes int64  // bytes held for incomplete messages, as MaxFragments counts them
+	FragmentBytes int64  // bytes held for messages in several frames and decompressed ones, as MaxFragments counts them
 }
 
 // Stats returns the current counters and gauges. They are not read at exactly the same time. Any goroutine.
