@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,5 +180,63 @@ func TestTheTrailerOfAParkedAnswerIsKept(t *testing.T) {
 				t.Errorf("the body is %q, %v, the trailer %v", body, err, resp.Trailer)
 			}
 		})
+	}
+}
+
+// The connection of a client that has closed its sending half ends with the answer, also if the head is sent after that.
+func TestAHalfClosedConnectionEndsWithAParkedAnswer(t *testing.T) {
+	eachPlacement(t, func(t *testing.T, s *Server) {
+		gone := make(chan error, 1)
+		handler, parked := parking(t, &ParkConfig{OnGone: func(_ *Parked, cause error) { gone <- cause }})
+		addr := serve(t, s, handler)
+		for name, begin := range map[string]func(p *Parked){
+			"not begun": func(*Parked) {},
+			"flushed":   func(p *Parked) { testkit.Must(t, p.FlushError()) },
+			"a broadcast": func(p *Parked) {
+				g := NewGroup(nil)
+				g.members = []*Parked{p} // Add refuses it, but the client may go during a broadcast
+				g.Broadcast([]byte("x"), nil)
+			},
+		} {
+			c := dial(t, addr)
+			c.send(get("/"))
+			p := testkit.Await(t, parked, "the request")
+			c.closeWrite()
+			testkit.Await(t, gone, "OnGone")
+			begin(p)
+			write(t, p, "more")
+			testkit.Must(t, p.Close())
+			if text, err := io.ReadAll(c.r); !strings.Contains(string(text), "more") || err != nil {
+				t.Errorf("%s: the client has read %q, %v", name, text, err)
+			}
+		}
+	})
+}
+
+// A connection that is reset while the handler of a parked request runs ends after it, also if the client has sent another request, which would
+// wait for the answer.
+func TestAResetBeforeTheReturnOfTheHandlerEndsAParkedAnswer(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		gone := make(chan error, 1)
+		begun := make(chan *Parked, 1)
+		s := &Server{Placement: server.OnWorkers}
+		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
+			p, err := Park(w, req, &ParkConfig{OnGone: func(_ *Parked, cause error) { gone <- cause }})
+			testkit.Must(t, err)
+			begun <- p
+			testkit.Await(t, p.c.sc.Context().Done(), "the reset")
+			if closed {
+				testkit.WantErr(t, p.Close(), server.ErrClosed)
+			}
+		})
+		c := dial(t, addr)
+		c.send(get("/") + get("/next"))
+		p := testkit.Await(t, begun, "the request")
+		testkit.Until(t, "the next request", func() bool { return p.c.sc.Stats().BytesRead == uint64(len(get("/")+get("/next"))) })
+		c.reset()
+		if !closed {
+			testkit.WantErr(t, testkit.Await(t, gone, "OnGone"), syscall.ECONNRESET)
+		}
+		testkit.Until(t, "the end of the connection", func() bool { return s.Parked() == 0 && s.srv.Stats().OpenConns == 0 })
 	}
 }

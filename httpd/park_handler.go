@@ -15,8 +15,13 @@ type pauseOfPark struct{}
 // Open is not called: SetHandler does not.
 func (*parkHandler) Open(*server.Conn) {}
 
-// Data keeps the next request until the answer has ended. Until then, the connection is not read.
+// Data keeps the next request until the answer has ended. Until then, the connection is not read. A connection that was reset ends, which a
+// pause would delay: nothing can be answered any more.
 func (h *parkHandler) Data(sc *server.Conn, _ []byte) (int, error) {
+	if sc.Context().Err() != nil {
+		sc.Abort()
+		return 0, nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.state <= parkClosing { // otherwise the next handler is set, and given the request

@@ -222,7 +222,7 @@ func (p *Parked) isStream() {
 	if r.length >= 0 || len(r.trailers) > 0 || r.err != nil || !allowsBody(r.status) {
 		return
 	}
-	p.chunked, p.silent, p.closes = r.chunked, r.isHEAD, r.closes
+	p.chunked, p.silent, p.closes = r.chunked, r.isHEAD, p.closes || r.closes
 	p.resp = nil
 }
 
