@@ -41,6 +41,8 @@ func (l *Loop) RunOnce(ctx context.Context) error { return l.run(ctx, anyone, ru
 func (l *Loop) RunNonblock() error { return l.run(context.Background(), anyone, runNonblock) }
 
 // run runs the loop on behalf of c.
+//
+//go:noinline
 func (l *Loop) run(ctx context.Context, c caller, mode runMode) error {
 	if ctx == nil {
 		return fmt.Errorf("run loop: %w", invalid("context is nil"))

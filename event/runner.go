@@ -29,6 +29,8 @@ func (o *Owner) Runner() (*Runner, error) {
 // is due; without, it handles only what is ready. While it runs, the calling goroutine is the loop's. A panic and runtime.Goexit pass
 // through it, and the loop can go on. Errors: ErrRunning if another goroutine runs the loop, ErrClosed, the poller's. For the Runner's
 // goroutine only. May block; not in a callback.
+//
+//go:noinline
 func (r *Runner) Turn(wait bool) error {
 	l, normal := r.l, false
 	if err := r.begin(); err != nil {
@@ -60,6 +62,8 @@ func (r *Runner) Suspended() bool {
 
 // Call calls fn at once, as the loop calls a callback of a post: the calling goroutine is the loop's meanwhile, OnLoop is true, and calls
 // that would have to wait for the loop return ErrOnLoop. Errors: as Turn. For the Runner's goroutine only. May block; not in a callback.
+//
+//go:noinline
 func (r *Runner) Call(fn func()) error {
 	if err := r.begin(); err != nil {
 		return fmt.Errorf("call on loop: %w", err)

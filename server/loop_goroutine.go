@@ -2,8 +2,6 @@ package server
 
 import (
 	"fmt"
-	"runtime"
-	"slices"
 	"sync"
 
 	"github.com/evmq/evmq/event"
@@ -53,8 +51,7 @@ var leaders = struct {
 	byID map[uint64]*leader
 }{byID: map[uint64]*leader{}}
 
-// leading calls fn, in which the calling goroutine is ld. Its frame on the stack distinguishes the goroutine from those that run no loop, since
-// looking for the frame takes a tenth of the time that finding out the goroutine's number takes.
+// leading calls fn, in which the calling goroutine is ld. Its frame on the stack distinguishes the goroutine from those that run no loop.
 //
 //go:noinline
 func leading(ld *leader, fn func()) {
@@ -70,35 +67,12 @@ func leading(ld *leader, fn func()) {
 	fn()
 }
 
-// leadingPC is the program counter that the calls of fn by leading have on the stack.
-var leadingPC = func() uintptr {
-	var pcs [1]uintptr
-	leading(nil, func() { runtime.Callers(2, pcs[:]) }) // without Callers and this function
-	return pcs[0]
-}()
-
-// isLeading reports whether the calling goroutine runs a loop of a server of the process, other than those of UseLoops.
-func isLeading() bool {
-	var pcs [64]uintptr
-	for skip := 2; ; skip += len(pcs) { // without Callers and this function
-		n := runtime.Callers(skip, pcs[:])
-		if slices.Contains(pcs[:n], leadingPC) {
-			return true
-		}
-		if n < len(pcs) {
-			return false
-		}
-	}
-}
-
-// isCurrent reports whether the calling goroutine runs the loop at the moment, as OnLoop of its event.Loop does. Any goroutine.
-func (l *loop) isCurrent() bool {
-	return (l.owner == nil || isLeading()) && l.ev.OnLoop()
-}
+// leadingFrames finds calls of leading.
+var leadingFrames = goid.FramesOf(leading)
 
 // currentLeader returns the leader that the calling goroutine is, or nil if it runs no loop.
 func currentLeader() *leader {
-	if !isLeading() {
+	if !leadingFrames.OnStack() {
 		return nil
 	}
 	id := goid.Current()

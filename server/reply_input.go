@@ -198,7 +198,7 @@ func (i Input) await(n int, p []byte) (in *input, read int, err error) {
 			continue
 		}
 		c.mu.Unlock()
-		if mayWait = true; c.loop.isCurrent() {
+		if mayWait = true; c.loop.ev.OnLoop() {
 			return nil, 0, event.ErrOnLoop
 		}
 		in.reply.leaveLoop(c)

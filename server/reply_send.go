@@ -80,7 +80,7 @@ func (r *replyState) send(copied []byte, p piece, exclusive bool) error {
 		}
 		if baseDone == nil {
 			c.mu.Unlock()
-			if c.loop.isCurrent() {
+			if c.loop.ev.OnLoop() {
 				return event.ErrOnLoop
 			}
 			defer r.slow.Store(r.slow.Swap(true))

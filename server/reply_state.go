@@ -221,7 +221,7 @@ func (w Reply) lockOpen() (*replyState, error) {
 		return nil, ErrReplyEnded
 	}
 	if !r.mu.TryLock() {
-		if !w.c.loop.isCurrent() {
+		if !w.c.loop.ev.OnLoop() {
 			r.mu.Lock()
 		} else if !r.lockOnLoop() {
 			return nil, event.ErrOnLoop
