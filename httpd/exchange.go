@@ -15,6 +15,7 @@ import (
 // An exchange is a request and its answer. It is used once, since handlers may keep parts of it.
 type exchange struct {
 	c    conn
+	req  http.Request
 	ctx  requestContext
 	resp response
 	url  url.URL      // of most requests
@@ -31,7 +32,8 @@ func (h *connHandler) serveRequest(w server.Reply, head []byte) {
 	c := &x.c
 	c.notify(http.StateActive)
 	x.ctx.base, x.ctx.reply = c.context(), w
-	req := emptyRequest.WithContext(&x.ctx)
+	x.req = *emptyRequest.WithContext(&x.ctx)
+	req := &x.req
 	req.URL = &x.url
 	if err := http1.ParseRequest(string(head), req); err != nil {
 		c.refuse(w, err)
@@ -59,7 +61,7 @@ func (c *conn) refuse(w server.Reply, err error) {
 
 // meetsExpectation handles the field Expect. It returns false if the request was answered.
 func (x *exchange) meetsExpectation(c *conn, req *http.Request) bool {
-	expect := req.Header.Get("Expect")
+	expect := firstValue(req.Header["Expect"])
 	switch {
 	case expect == "":
 	case http1.HasWord(expect, "100-continue"):

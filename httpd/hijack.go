@@ -40,17 +40,17 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.c.stopTimers()
 	r.phase = phaseHijacked
 	r.dropBuf()
-	nc := &hijackedConn{c: r.c, w: r.w, in: r.w.Input()}
-	_ = nc.in.SetReadDeadline(time.Time{}) // fails if the connection has ended, which Read reports
 	r.c.h.s.hijacked.Add(1)
 	r.c.extra().isHijacked.Store(true)
+	nc := &hijackedConn{c: *r.c, w: r.w, in: r.w.Input()}
+	_ = nc.in.SetReadDeadline(time.Time{}) // fails if the connection has ended, which Read reports
 	r.c.notify(http.StateHijacked)
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }
 
 // A hijackedConn is a connection that the handler has taken. It is a net.Conn, with a method CloseWrite.
 type hijackedConn struct {
-	c       *conn
+	c       conn // a copy, so that the request need not be kept
 	w       server.Reply
 	in      server.Input
 	reading sync.Mutex // held while Read runs, since an Input is for one goroutine

@@ -219,9 +219,6 @@ func (r *response) mayGather(n int) bool {
 	return len(*r.buf)+n <= gathered
 }
 
-// sniffed is the number of bytes at the beginning of the body by which the type of the content is found.
-const sniffed = 512
-
 // sendHead sends the head and the gathered bytes. next are the bytes that follow.
 func (r *response) sendHead(next []byte) {
 	var body []byte

@@ -141,7 +141,7 @@ func (r *response) decideKind(h *head, header http.Header, te string, first []by
 		return
 	}
 	if _, ok := header["Content-Type"]; !ok && firstValue(header["Content-Encoding"]) == "" && te == "" && len(first) > 0 {
-		h.kind = http.DetectContentType(first)
+		h.kind = contentType(first)
 	}
 }
 
@@ -186,6 +186,9 @@ func appendStatus(b []byte, is11 bool, status int) []byte {
 
 // appendFields appends the fields of a header, sorted, except for those in exclude and those of the trailer.
 func appendFields(b []byte, header http.Header, exclude []string) []byte {
+	if len(header) == 0 {
+		return b
+	}
 	var array [16]string
 	keys := array[:0]
 	for key := range header {

@@ -96,21 +96,21 @@ type Server struct {
 	// the first two segments of the path.
 	Route func(buf, method, path []byte) []byte
 
-	hijacked     atomic.Int64 // connections that handlers have hijacked and not closed
-	hasTLS       atomic.Bool  // ServeTLS was called
-	parked       atomic.Int64 // requests that wait after Park
-	noKeepAlives atomic.Bool  // of SetKeepAlivesEnabled
+	hijacked     atomic.Int64  // connections that handlers have hijacked and not closed
+	hasTLS       atomic.Bool   // ServeTLS was called
+	parked       atomic.Int64  // requests that wait after Park
+	noKeepAlives atomic.Bool   // of SetKeepAlivesEnabled
+	state        atomic.Uint32 // a serverState. It changes under mu; requests read it, which must not wait for each other
 
 	mu         sync.Mutex // guards what follows
 	srv        *server.Server
-	state      serverState
 	handler    *connHandler
 	http2      *http2Server
 	onShutdown []func()
 }
 
 // serverState is the state of a Server.
-type serverState uint8
+type serverState uint32
 
 const (
 	serverNew     serverState = iota // not started
@@ -214,7 +214,7 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 func (s *Server) start() (*server.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch s.state {
+	switch serverState(s.state.Load()) {
 	case serverClosed:
 		return nil, http.ErrServerClosed
 	case serverStarted:
@@ -230,16 +230,12 @@ func (s *Server) start() (*server.Server, error) {
 	}
 	s.srv, s.handler, s.http2 = srv, h, newHTTP2Server(h)
 	s.http2.hs.SetKeepAlivesEnabled(!s.noKeepAlives.Load())
-	s.state = serverStarted
+	s.state.Store(uint32(serverStarted))
 	return srv, nil
 }
 
 // isClosed reports whether Shutdown or Close was called.
-func (s *Server) isClosed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state == serverClosed
-}
+func (s *Server) isClosed() bool { return serverState(s.state.Load()) == serverClosed }
 
 // keepsAlive reports whether a connection may be used for another request.
 func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
@@ -344,7 +340,7 @@ func (s *Server) Close() error {
 func (s *Server) close() (srv *server.Server, h2 *http2Server, onShutdown []func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state = serverClosed
+	s.state.Store(uint32(serverClosed))
 	fns := s.onShutdown
 	s.onShutdown = nil
 	return s.srv, s.http2, fns
