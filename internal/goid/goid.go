@@ -1,4 +1,5 @@
-// Package goid returns the numbers of goroutines, by which a call learns whether it is made on the goroutine of a loop.
+// Package goid returns the numbers of goroutines, and finds functions on their stacks. By both a call learns whether it is made on the goroutine
+// of a loop.
 package goid
 
 import "runtime"
