@@ -202,7 +202,7 @@ func TestARequestOnTheLoopAllocatesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if n := allocations(round); n > 0 {
+			if n := allocations(0, round); n > 0 {
 				t.Errorf("%s, routed %v: %.1f allocations for each request", how, routed, n)
 			}
 			if n := elsewhere.Load(); n > 0 && !routed {

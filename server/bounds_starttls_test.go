@@ -39,9 +39,12 @@ func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 				}
 				return len(p), err
 			}})
-			a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, HandshakeTimeout: testkit.Patience, MaxHandshakes: 1, MaxBuffered: 2 << 20})
+			clients, limit := 400, int64(800<<10)
+			if testkit.Full() {
+				clients, limit = 1000, 2<<20
+			}
+			a := newAttack(t, rig{"tcp", false, 1}, &server.Server{Handler: p, HandshakeTimeout: testkit.Patience, MaxHandshakes: 1, MaxBuffered: limit})
 			t.Cleanup(func() { close(gate) })
-			const clients = 1000
 			for range clients {
 				_, nc := p.connect(t, a.running)
 				a.clients = append(a.clients, nc)

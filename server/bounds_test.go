@@ -62,8 +62,11 @@ func TestInputBeforeARequestCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clients, limit := uint64(400), int64(800<<10)
-			if testkit.Full() {
+			switch {
+			case testkit.Full():
 				clients, limit = 1000, 2<<20
+			case row.shake: // handshakes are expensive
+				clients, limit = 250, 500<<10
 			}
 			p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})
 			a := newAttack(t, rig{"tcp", row.tls, 1}, &server.Server{Handler: p, ProxyProtocol: row.proxy, TLS: sessionless(row.tls), HandshakeTimeout: testkit.Patience, MaxBuffered: limit})
@@ -170,7 +173,7 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 		for _, often := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/often=%v", name, often), func(t *testing.T) {
 				p := newProbe(calls{})
-				limit, clients, times := int64(8<<20)/3, 500, 1
+				limit, clients, times := int64(8<<20)/5, 300, 1
 				if testkit.Full() {
 					limit, clients = 8<<20, 1500
 				}

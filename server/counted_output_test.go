@@ -12,10 +12,11 @@ const uncounted = 4 << 10
 
 // TestOutputOfACallbackIsCountedWithinABound: in the middle of Data, and exactly at its end.
 func TestOutputOfACallbackIsCountedWithinABound(t *testing.T) {
+	part := noise(100)
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			for written := 100; written <= 256<<10; written += 100 {
-				if _, err := c.Write(noise(100)); err != nil {
+				if _, err := c.Write(part); err != nil {
 					t.Error(err)
 					break
 				}

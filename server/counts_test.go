@@ -240,11 +240,16 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 
 // They are read while they change, without data races. When the server is idle, they agree with each other.
 func TestCountersAreReadByAnyGoroutine(t *testing.T) {
+	const clients, lines = 4, 20
+	conns := 10 // of each client
+	if testkit.Full() {
+		conns = 20
+	}
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
 			_, _ = w.Write(append(line, '\n'))
 		})})
-		var readers, clients sync.WaitGroup
+		var readers, running sync.WaitGroup
 		over := make(chan struct{})
 		for range 2 {
 			readers.Go(func() {
@@ -269,22 +274,23 @@ func TestCountersAreReadByAnyGoroutine(t *testing.T) {
 				}
 			})
 		}
-		for range 4 {
-			clients.Go(func() {
-				for range 20 {
+		for range clients {
+			running.Go(func() {
+				for range conns {
 					nc := s.dial(t)
-					if err := pipelined(nc, "count", 20); err != nil {
+					if err := pipelined(nc, "count", lines); err != nil {
 						t.Error(err)
 					}
 					hangUp(nc)
 				}
 			})
 		}
-		clients.Wait()
+		running.Wait()
 		close(over)
 		readers.Wait()
 		s.shutdown(t)
-		if st := s.Stats(); st.Requests != 1600 || st.Opened != 80 || st.Closed != 80 || st.BytesRead != st.BytesWritten || st.BufferedBytes != 0 {
+		opened := uint64(clients * conns)
+		if st := s.Stats(); st.Requests != opened*lines || st.Opened != opened || st.Closed != opened || st.BytesRead != st.BytesWritten || st.BufferedBytes != 0 {
 			t.Errorf("%+v", st)
 		}
 	})

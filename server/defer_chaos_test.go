@@ -66,7 +66,7 @@ func TestDeferredRepliesAreAnsweredOnceInOrder(t *testing.T) {
 					})
 					d.Placement = p
 					s := start(t, r, &server.Server{Handler: d, Workers: 4})
-					requests := 100
+					requests := 50
 					if testkit.Full() {
 						requests = 1000
 					}

@@ -106,7 +106,7 @@ func TestDeferAllocatesThreeTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := allocations(round); n > 3 {
+	if n := allocations(3, round); n > 3 {
 		t.Errorf("%.1f allocations for each request", n)
 	}
 	hangUp(nc)

@@ -248,7 +248,7 @@ func TestARequestDoesNotAllocate(t *testing.T) {
 		for range 100 {
 			trip()
 		}
-		if n := allocations(trip); n != 0 {
+		if n := allocations(0, trip); n != 0 {
 			t.Errorf("%.1f allocations for three requests", n)
 		}
 	})

@@ -46,7 +46,11 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 		_, _ = w.WriteString("\n")
 	}}
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: conc, Workers: 4})
-	for end := time.Now().Add(250 * time.Millisecond); time.Now().Before(end) && !t.Failed(); {
+	length := 100 * time.Millisecond
+	if testkit.Full() {
+		length = 250 * time.Millisecond
+	}
+	for end := time.Now().Add(length); time.Now().Before(end) && !t.Failed(); {
 		nc := s.dial(t)
 		for range 1 {
 			send(t, nc, "aaaa\nbbbb\ncccc\ndddd\neeee\nffff\n")

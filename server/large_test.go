@@ -144,7 +144,7 @@ func TestALargeRequestDoesNotAllocate(t *testing.T) {
 		for range 100 {
 			round()
 		}
-		if n := allocations(round); n != 0 {
+		if n := allocations(0, round); n != 0 {
 			t.Errorf("%s: %.1f allocations for two large requests and a small one", name, n)
 		}
 	}

@@ -365,7 +365,7 @@ func TestARequestForAnExecutorDoesNotAllocate(t *testing.T) {
 			for range 100 {
 				trip()
 			}
-			if n := allocations(trip); n != 0 {
+			if n := allocations(0, trip); n != 0 {
 				t.Errorf("%q, concurrent %d: %.1f allocations for three requests", name, concurrent, n)
 			}
 		}

@@ -171,6 +171,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 		"both":       func(c *server.Conn) { c.Close(); c.Abort() },
 	}
 	places := []string{"Open", "Data", "EOF", "HighWater", "done", "release", "Close"}
+	large := make([]byte, 8<<20)
 	each(t, func(t *testing.T, r rig) {
 		for how, end := range ways {
 			for _, place := range places {
@@ -190,7 +191,7 @@ func TestOpenIsFirstAndCloseLast(t *testing.T) {
 					data: func(c *server.Conn, p []byte) (int, error) {
 						visit(c, "Data")
 						_ = c.WriteNotify(p, func(error) { visit(c, "done") }) // refused after the end
-						_ = c.WriteOwned(make([]byte, 8<<20), func(error) { visit(c, "release") })
+						_ = c.WriteOwned(large, func(error) { visit(c, "release") })
 						return len(p), nil
 					},
 					close: func(c *server.Conn, _ error) { visit(c, "Close") },

@@ -245,7 +245,7 @@ func TestARequestOnAWorkerAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if n := allocations(round); n > 0 {
+		if n := allocations(0, round); n > 0 {
 			t.Errorf("%s: %.1f allocations for each request", how, n)
 		}
 	}

@@ -44,7 +44,11 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 
 // There are no data races.
 func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
-	for range 100 {
+	rounds := 20
+	if testkit.Full() {
+		rounds = 100
+	}
+	for range rounds {
 		p := newProbe(calls{})
 		s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p})
 		c, _ := p.connect(t, s)
@@ -200,7 +204,11 @@ func TestShutdownWaitsForABlockingAccept(t *testing.T) {
 
 // The answer has arrived, so Close returns nil.
 func TestAHandlerThatHasAnsweredDoesNotRun(t *testing.T) {
-	for i := range 300 {
+	rounds := 100
+	if testkit.Full() {
+		rounds = 300
+	}
+	for i := range rounds {
 		s := start(t, rig{"unix", false, 1}, &server.Server{Handler: echoLines(), Workers: 2})
 		nc := s.dial(t)
 		send(t, nc, "a\n")
