@@ -80,9 +80,10 @@ func TestHitRatioIsAtLeastMemcachedForWideSizesThatMove(t *testing.T) {
 }
 
 // gaveWay runs a trace that fills the memory with small items and uses them, and then requests larger ones, share times of ten, and otherwise a few of
-// the small ones.
+// the small ones. It is for 16 MB, or without EVMQ_FULL a half of it for 8 MB.
 func gaveWay(name string, low, high, larger, requests, share int) trace {
-	const small, before = 200000, 400000
+	small, before, used := uint64(requestsOf(200000)), requestsOf(400000), requestsOf(5000)
+	larger, requests = requestsOf(larger), requestsOf(requests)
 	return trace{name: name, start: before,
 		size: func(key uint64) int {
 			if key < small {
@@ -91,7 +92,7 @@ func gaveWay(name string, low, high, larger, requests, share int) trace {
 			return logUniform(low, high)(key)
 		},
 		each: func(request func(uint64)) {
-			first, then, rest := newZipf(small, 0.8, 9), newZipf(larger, 0.8, 9), newZipf(5000, 0.8, 9)
+			first, then, rest := newZipf(int(small), 0.8, 9), newZipf(larger, 0.8, 9), newZipf(used, 0.8, 9)
 			for range before {
 				request(first.next())
 			}
@@ -116,7 +117,7 @@ func TestUnusedSmallItemsAreEvictedForLargeOnes(t *testing.T) {
 		traces = append(traces, gaveWay("then up to 20 KB", 5000, 20000, 5000, 40000, 10), gaveWay("then up to 2 KB", 500, 2000, 50000, 150000, 10))
 	}
 	for _, tr := range traces {
-		if ours, plain := wins(t, 16<<20, tr); ours.requests < plain.requests*0.9 {
+		if ours, plain := wins(t, requestsOf(16<<20), tr); ours.requests < plain.requests*0.9 {
 			t.Errorf("%s: the store answers %v, an LRU %v", tr.name, ours, plain)
 		}
 	}
