@@ -42,6 +42,7 @@ func (s *Server) config(h *connHandler) *server.Server {
 		MaxConns: s.MaxConns, MaxBuffered: s.MaxBuffered, BusyText: busyText,
 		IdleTimeout: idle, ReadTimeout: head, FirstRequestTimeout: head,
 		CloseTimeout: idle, DrainTimeout: server.DefaultCloseTimeout, WriteTimeout: server.Unlimited, ReplyTimeout: server.Unlimited,
+		ReadLimit: s.ReadLimit, WriteLimit: s.WriteLimit, RateGroup: s.RateGroup,
 		ProxyProtocol: s.ProxyProtocol, Socket: s.Socket, Logger: s.slogger(),
 	}
 }

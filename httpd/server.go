@@ -87,6 +87,11 @@ type Server struct {
 	ReusePort     bool
 	Socket        server.SocketOptions
 	ProxyProtocol bool
+	// ReadLimit and WriteLimit limit the bytes that each connection may receive and send in a second, and RateGroup those of all connections together,
+	// as the fields of server.Server do: a connection above a limit is read from, or written to, more slowly. They apply to WebSockets and parked
+	// answers, too, but not to HTTP/2. The zero values mean no limit.
+	ReadLimit, WriteLimit server.RateLimit
+	RateGroup             *server.RateGroup
 	// LoopConfig is the configuration of each loop. Nil means the defaults.
 	LoopConfig *event.Config
 	// Placement says where handlers run. 0 means server.Adaptive: on the loop while they are quick, and otherwise on workers.

@@ -63,7 +63,8 @@ type Config struct {
 	CutOffSlow bool
 	// FrameRate is the number of frames that the peer may send in a second on average, and FrameBurst the number of those that it may send at once. A
 	// frame above it closes the WebSocket with ClosePolicyViolation. 0 means no limit, and for FrameBurst FrameRate, at least 1; a negative value is an
-	// error.
+	// error. The bytes in a second, in each direction, are limited by ReadLimit, WriteLimit and RateGroup of httpd.Server, and for Dial of server.Server: such a
+	// WebSocket is read from, or written to, more slowly. The time for which reading waits for a limit does not count in ReadTimeout.
 	FrameRate  float64
 	FrameBurst int
 
