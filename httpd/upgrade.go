@@ -58,7 +58,10 @@ func (r *response) UpgradeTo(header http.Header, next func(c *server.Conn) (serv
 		return http.ErrServerClosed
 	}
 	maps.Copy(r.Header(), header)
-	r.WriteHeader(http.StatusSwitchingProtocols)
+	r.reqBody.stopContinue()
+	r.setStatus(http.StatusSwitchingProtocols)
+	r.snapshot = r.header // it is sent before anything can change it
+	r.setLength()
 	r.sendHead(nil)
 	r.phase = phaseUpgraded
 	r.c.stopTimers()

@@ -81,9 +81,8 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		http.Error(w, no.text, no.status)
 		return nil, &HandshakeError{Status: no.status, Text: no.text}
 	}
-	header := http.Header{
-		"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Accept": {accept(r.Header.Get("Sec-WebSocket-Key"))},
-	}
+	accepted := []string{"websocket", "Upgrade", accept(r.Header.Get("Sec-WebSocket-Key"))}
+	header := http.Header{"Upgrade": accepted[:1:1], "Connection": accepted[1:2:2], "Sec-WebSocket-Accept": accepted[2:]}
 	c := &Conn{h: h, subprotocol: h.subprotocol(r)}
 	if name := c.Subprotocol(); name != "" {
 		header["Sec-WebSocket-Protocol"] = []string{name}
