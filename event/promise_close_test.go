@@ -195,7 +195,7 @@ func TestCloseEndsARunThatSleeps(t *testing.T) {
 			l := testkit.NewLoop(t, nil)
 			over := make(chan error, 1)
 			go func() { over <- loop(l) }()
-			time.Sleep(time.Millisecond)
+			testkit.Until(t, "the sleep of the loop", func() bool { return event.Asleep(l) })
 			testkit.Must(t, l.Close())
 			testkit.WantErr(t, testkit.Await(t, over, "end of "+name), event.ErrClosed)
 		})

@@ -103,7 +103,11 @@ func TestSignalDispositionIsRestored(t *testing.T) {
 		c.do(t, testkit.NewLoop(t, nil))
 		fmt.Println("raising")
 		testkit.Must(t, syscall.Kill(os.Getpid(), c.sig))
-		time.Sleep(100 * time.Millisecond) // a deadly signal does not return from the kernel; one for another thread might
+		if c.kept {
+			time.Sleep(100 * time.Millisecond) // for a signal that ends the process although it must not, on another thread
+		} else {
+			time.Sleep(testkit.Patience) // until the signal ends the process
+		}
 		os.Exit(7)
 	}
 	for name, c := range signalChildren {

@@ -161,16 +161,13 @@ func (s sleeper) activateOf(t *testing.T, fd int, flags event.Flags, activate fu
 	testkit.Must(t, activate(fd))
 }
 
-// letSleep waits until the loop, run by another goroutine, has had every opportunity to fall asleep.
+// letSleep waits until the loop, which another goroutine runs, has done what is due and sleeps.
 func letSleep(t testing.TB, l *event.Loop) {
 	t.Helper()
 	passed := make(chan struct{})
 	testkit.Must(t, l.Post(func() { close(passed) }))
 	testkit.Await(t, passed, "post")
-	for range 50 {
-		runtime.Gosched()
-	}
-	time.Sleep(time.Millisecond)
+	testkit.Until(t, "the sleep of the loop", func() bool { return event.Asleep(l) })
 }
 
 // One post to a sleeping loop, round after round: nothing but the post itself can bring the loop to run it.
