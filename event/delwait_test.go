@@ -65,8 +65,8 @@ func TestDelWaitPrevailsOverACallbackThatAddsItsEventAgain(t *testing.T) {
 				for i := range over { // both see the same callback return
 					over[i] = newOutcome(func() error { return h.e.DelWait(t.Context()) })
 				}
-				testkit.Until(t, "Del", func() bool { return !h.e.Added() })
-				time.Sleep(time.Millisecond) // makes it likely that both wait; the rule holds without
+				testkit.Until(t, "both waits", func() bool { return event.DelWaits(l) == len(over) })
+				testkit.WantEqual(t, "added meanwhile", h.e.Added(), false)
 				close(h.letGo)
 				for _, ch := range over {
 					testkit.Must(t, testkit.Await(t, ch, "end of DelWait"))
@@ -111,7 +111,7 @@ func TestDelWaitLetsASignalGoThatItsCallbackAddedAgain(t *testing.T) {
 	testkit.Must(t, h.e.Activate(0))
 	testkit.Await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
-	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
+	testkit.Until(t, "the wait", func() bool { return event.DelWaits(l) == 1 })
 	close(h.letGo)
 	testkit.Must(t, testkit.Await(t, over, "end of DelWait"))
 	raise(t, syscall.SIGWINCH)
@@ -136,11 +136,9 @@ func TestDelWaitReturnsStaleAfterTheCallback(t *testing.T) {
 	testkit.Must(t, h.e.Add(event.NoTimeout))
 	testkit.Await(t, h.running, "callback")
 	over := newOutcome(func() error { return h.e.DelWait(t.Context()) })
-	time.Sleep(time.Millisecond) // makes it likely that DelWait waits already; the rule holds without
+	testkit.Until(t, "the wait", func() bool { return event.DelWaits(l) == 1 })
 	close(h.letGo)
-	if err := testkit.Await(t, over, "end of DelWait"); err != nil { // nil where the callback was over before
-		testkit.WantErr(t, err, event.ErrStale)
-	}
+	testkit.WantErr(t, testkit.Await(t, over, "end of DelWait"), event.ErrStale)
 }
 
 // Callbacks of two loops that wait for each other's events wait until a context ends; then both loops continue.
