@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/evmq/evmq/internal/testkit"
 )
@@ -20,6 +19,10 @@ func TestTheContextEndsWhenTheClientGoesAway(t *testing.T) {
 		addr := serve(t, s, func(_ http.ResponseWriter, req *http.Request) {
 			if req.URL.Path == "/read" {
 				_, _ = io.Copy(io.Discard, req.Body) // it is complete
+			}
+			if req.URL.Path == "/next" { // a pipelined request of a client that is gone may be handled, or not; the end of the server waits for it
+				<-req.Context().Done()
+				return
 			}
 			begun <- struct{}{}
 			<-req.Context().Done()
@@ -44,13 +47,6 @@ func TestTheContextEndsWhenTheClientGoesAway(t *testing.T) {
 				row.leave(c)
 				if err := testkit.Await(t, ended, "the end of the context"); !errors.Is(err, context.Canceled) {
 					t.Errorf("its error is %v", err)
-				}
-				if strings.Contains(row.input, "/next") {
-					select { // net/http answers pipelined requests of a client that is gone, or not
-					case <-begun:
-						testkit.Await(t, ended, "the end of the next context")
-					case <-time.After(10 * time.Millisecond):
-					}
 				}
 			})
 		}

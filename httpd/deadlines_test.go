@@ -193,7 +193,7 @@ func (w *slow) passes(t *testing.T, after time.Duration, sends, reads, drains bo
 		if w.stats().OpenConns == 0 {
 			return true
 		}
-		w.clock.Advance(time.Second)
+		pass(t, w.Server, w.clock, time.Second)
 		if at += time.Second; sends {
 			_, _ = io.WriteString(w.client, "x") // fails after the end
 		}
@@ -214,16 +214,16 @@ func TestADeadlineThatWasMetIsOver(t *testing.T) {
 	for _, path := range []string{"/write", "/clear", "/writedeadline", "/file", "/write"} {
 		c.send(get(path))
 		testkit.Await(t, w.begun, "the request")
-		w.clock.Advance(3 * time.Second)
+		pass(t, w.Server, w.clock, 3*time.Second)
 		if path == "/clear" {
 			testkit.Must(t, testkit.Await(t, w.errs, "the end of the handler"))
-			w.clock.Advance(time.Minute)
+			pass(t, w.Server, w.clock, time.Minute)
 		}
 		if a := c.answer(); len(a.body) < longBody {
 			t.Fatalf("%s: the answer has %d bytes", path, len(a.body))
 		}
 		testkit.Until(t, "the end of the output", func() bool { return w.stats().BufferedBytes == 0 })
-		w.clock.Advance(time.Minute)
+		pass(t, w.Server, w.clock, time.Minute)
 	}
 }
 
@@ -239,13 +239,13 @@ func TestAPauseOfTheClientDoesNotCutTheLastAnswer(t *testing.T) {
 		}
 		testkit.Until(t, "the output", func() bool { return w.stats().BytesWritten > 0 })
 		for range 10 {
-			w.clock.Advance(10 * time.Second)
+			pass(t, w.Server, w.clock, 10*time.Second)
 		}
 		if a := c.answer(); len(a.body) < longBody {
 			t.Fatalf("the answer has %d bytes", len(a.body))
 		}
 		testkit.Until(t, "the end of the connection", func() bool {
-			w.clock.Advance(time.Second)
+			pass(t, w.Server, w.clock, time.Second)
 			return w.stats().OpenConns == 0
 		})
 	}

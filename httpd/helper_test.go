@@ -138,3 +138,20 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// pass lets d pass, and waits until the loops of s have handled the timers that are due. Two functions are posted to each: the first may run in
+// a turn that began before.
+func pass(t testing.TB, s *Server, clock *testkit.Clock, d time.Duration) {
+	t.Helper()
+	clock.Advance(d)
+	s.mu.Lock()
+	srv := s.srv
+	s.mu.Unlock()
+	for _, l := range srv.Loops() {
+		for range 2 {
+			ran := make(chan struct{})
+			testkit.Must(t, l.Post(func() { close(ran) }))
+			testkit.Await(t, ran, "a posted function")
+		}
+	}
+}

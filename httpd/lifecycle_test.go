@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -262,14 +263,17 @@ func TestInvalidFieldsAreErrors(t *testing.T) {
 // After ReadHeaderTimeout and IdleTimeout of the requests before, a slow body is still read.
 func TestTheDeadlineOfTheHeadDoesNotEndTheBody(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
-		s.ReadHeaderTimeout, s.IdleTimeout = 30*time.Millisecond, 30*time.Millisecond
+		clock, begun := testkit.NewClock(), make(chan struct{})
+		s.LoopConfig, s.ReadHeaderTimeout, s.IdleTimeout = &event.Config{Clock: clock}, 30*time.Second, 30*time.Second
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
+			close(begun)
 			line, err := bufio.NewReader(req.Body).ReadString('\n')
 			fmt.Fprint(w, line, err)
 		})
 		c := dial(t, addr)
 		c.send(post("/", "Content-Length: 3\r\n"))
-		time.Sleep(60 * time.Millisecond) // longer than the timeouts
+		testkit.Await(t, begun, "the handler")
+		pass(t, s, clock, time.Minute)
 		c.send("ab\n")
 		if a := c.answer(); a.body != "ab\n<nil>" {
 			t.Errorf("the answer is %q", a.body)

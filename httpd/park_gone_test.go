@@ -349,11 +349,11 @@ func TestAParkedClientThatDoesNotReadMeetsADeadline(t *testing.T) {
 		testkit.Must(t, c.Conn.(*net.TCPConn).SetReadBuffer(16<<10))
 		c.send(get("/"))
 		p := testkit.Await(t, parked, "the request")
-		clock.Advance(100 * time.Hour)
+		pass(t, s, clock, 100*time.Hour)
 		p.fill(t, addr, parked)
 		testkit.Until(t, "the end", func() bool { // the kernel may accept some more, which begins the time again
 			_, _ = p.WriteString(piece) // is refused, or fills up what the kernel has accepted
-			clock.Advance(30 * time.Second)
+			pass(t, s, clock, 30*time.Second)
 			return len(gone) > 0
 		})
 		testkit.WantErr(t, testkit.Await(t, gone, "the end"), os.ErrDeadlineExceeded)
@@ -370,7 +370,7 @@ func TestWriteDeadlinesApplyToParkedAnswers(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/"))
 		p := testkit.Await(t, parked, "the request")
-		clock.Advance(30 * time.Second)
+		pass(t, s, clock, 30*time.Second)
 		write(t, p, "x")
 		testkit.Must(t, p.Close())
 		if a := c.answer(); a.body != "x" {
@@ -379,7 +379,7 @@ func TestWriteDeadlinesApplyToParkedAnswers(t *testing.T) {
 		c.send(get("/"))
 		p = testkit.Await(t, parked, "the request")
 		testkit.Must(t, http.NewResponseController(p).SetWriteDeadline(time.Time{}))
-		clock.Advance(time.Hour)
+		pass(t, s, clock, time.Hour)
 		testkit.Must(t, p.FlushError())
 		testkit.Must(t, p.SetWriteDeadline(time.Now().Add(-time.Second)))
 		_, err := io.WriteString(p, "x")

@@ -360,9 +360,9 @@ func TestAParkedRequestHasATimeout(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/"))
 		p := testkit.Await(t, parked, "the request")
-		clock.Advance(DefaultParkTimeout - time.Second)
+		pass(t, s, clock, DefaultParkTimeout-time.Second)
 		testkit.Must(t, p.FlushError()) // it is open
-		clock.Advance(time.Second)
+		pass(t, s, clock, time.Second)
 		if text := c.rest(); strings.HasSuffix(text, "0\r\n\r\n") || !strings.Contains(text, "X-Own") {
 			t.Errorf("an answer that has begun is %q", text)
 		}
@@ -374,7 +374,7 @@ func TestAParkedRequestHasATimeout(t *testing.T) {
 		c.send(get("/"))
 		p = testkit.Await(t, parked, "the request")
 		p.Header().Set("Content-Length", "1")
-		clock.Advance(DefaultParkTimeout)
+		pass(t, s, clock, DefaultParkTimeout)
 		if a := c.answer(); a.status != http.StatusServiceUnavailable || a.header.Get("X-Own") != "" || a.closes {
 			t.Errorf("the answer is %v", a)
 		}
@@ -389,15 +389,15 @@ func TestOnTimeoutAnswersAParkedRequest(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/204"))
 		testkit.Await(t, parked, "the request")
-		clock.Advance(5 * time.Second)
+		pass(t, s, clock, 5*time.Second)
 		if a := c.answer(); a.status != http.StatusNoContent || a.closes {
 			t.Errorf("the answer is %v", a)
 		}
 		c.send(get("/on"))
 		p := testkit.Await(t, parked, "the request")
-		clock.Advance(DefaultParkTimeout)
+		pass(t, s, clock, DefaultParkTimeout)
 		testkit.Until(t, "OnTimeout", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.onTimeout == nil && p.resp.written > 0 })
-		clock.Advance(10 * DefaultParkTimeout)
+		pass(t, s, clock, 10*DefaultParkTimeout)
 		write(t, p, "and more")
 		testkit.Must(t, p.Close())
 		if a := c.answer(); a.body != "more and more" {
@@ -405,7 +405,7 @@ func TestOnTimeoutAnswersAParkedRequest(t *testing.T) {
 		}
 		c.send(get("/none"))
 		p = testkit.Await(t, parked, "the request")
-		clock.Advance(1000 * time.Hour)
+		pass(t, s, clock, 1000*time.Hour)
 		testkit.Must(t, p.Close())
 		c.answer()
 	})

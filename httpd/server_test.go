@@ -36,7 +36,8 @@ func TestRequestsOfAConnectionAreAnsweredInTheirOrder(t *testing.T) {
 
 func TestDeadlinesHoldInTotal(t *testing.T) {
 	clock := testkit.NewClock()
-	addr := start(t, &Server{Handler: http.HandlerFunc(answers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}})
+	s := &Server{Handler: http.HandlerFunc(answers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}}
+	addr := start(t, s)
 	for _, row := range []struct {
 		name, input string
 		repeated    string // sent each second
@@ -63,7 +64,7 @@ func TestDeadlinesHoldInTotal(t *testing.T) {
 				default:
 				}
 				_, _ = io.WriteString(c, row.repeated) // fails after the end
-				clock.Advance(time.Second)
+				pass(t, s, clock, time.Second)
 				seconds++
 				return false
 			})

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/testkit"
@@ -61,11 +60,15 @@ func TestReadsHaveABudget(t *testing.T) {
 		c, nc := p.connect(t, s)
 		c.PauseRead(nil)
 		onLoop(t, c, func() {})
+		var sent atomic.Int64
 		go func() {
-			_, _ = nc.Write(make([]byte, 8<<20))
+			for range 512 {
+				n, _ := nc.Write(make([]byte, 16<<10))
+				sent.Add(int64(n))
+			}
 			_ = nc.(halfCloser).CloseWrite()
 		}()
-		time.Sleep(50 * time.Millisecond) // so that much waits; if it does not yet, the test only sees less
+		testkit.Until(t, "more than the budget in the kernel", func() bool { return sent.Load() > budget })
 		c.ResumeRead(nil)
 		testkit.Await(t, p.closed, "Close")
 		if all != 8<<20 {

@@ -42,7 +42,9 @@ func TestNothingIsReadAfterDetach(t *testing.T) {
 	}))
 	c.ResumeRead(nil)
 	send(t, nc, "hello")
-	time.Sleep(50 * time.Millisecond) // a loop that reads although it must not has done so by then
+	for range 5 {
+		twoTurns(t, c) // a loop that reads although it must not does so now
+	}
 	io.CopyN(io.Discard, nc, 8<<20)
 	if rest := testkit.Await(t, got, "Detach"); !bytes.Equal(rest, []byte("hello")) || late.Load() > 0 {
 		t.Errorf("rest is %q, Data was given %d bytes", rest, late.Load())

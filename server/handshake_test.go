@@ -18,16 +18,17 @@ func TestHandshakesAreBounded(t *testing.T) {
 	tlsRigs(t, func(t *testing.T, r rig) {
 		const most, clients = 2, 8
 		var now, peak atomic.Int32
+		gate := make(chan struct{})
 		config := serverTLS()
 		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			if n := now.Add(1); n > peak.Load() {
 				peak.Store(n)
 			}
-			time.Sleep(20 * time.Millisecond) // for others to begin meanwhile, if they could
+			<-gate
 			now.Add(-1)
 			return nil, nil
 		}
-		s := start(t, r, &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: most})
+		s, _ := startWithClock(t, r, &server.Server{Handler: calls{data: echo}, TLS: config, MaxHandshakes: most}) // none has waited for too long
 		var all sync.WaitGroup
 		for range clients {
 			nc := s.dial(t).(*tls.Conn)
@@ -37,6 +38,9 @@ func TestHandshakesAreBounded(t *testing.T) {
 				}
 			})
 		}
+		testkit.Until(t, "handshakes that wait", func() bool { return server.WaitingHandshakes(s.Server) == clients-most })
+		testkit.Until(t, "handshakes that run", func() bool { return now.Load() == most })
+		close(gate)
 		all.Wait()
 		if n := peak.Load(); n > most {
 			t.Errorf("%d handshakes ran at once, want %d at most", n, most)

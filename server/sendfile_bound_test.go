@@ -50,11 +50,11 @@ func TestAClientThatReadsNoFilesIsNotReadFrom(t *testing.T) {
 		testkit.Must(t, nc.SetWriteDeadline(time.Now().Add(time.Second)))
 		_, _ = nc.Write([]byte(strings.Repeat("g", 30_000))) // may fail: the server stops reading
 		testkit.Until(t, "some files", func() bool { return f.opened.Load()-f.closed.Load() >= 16 })
-		for range 20 { // turns of the loops
+		for range 20 {
 			if open := f.opened.Load() - f.closed.Load(); open > 16 {
 				t.Fatalf("%d files are open for a client that reads nothing; the high-water mark is 16 files", open)
 			}
-			time.Sleep(time.Millisecond)
+			twoTurnsOfAll(t, s)
 		}
 		if n := s.Stats().BufferedBytes; n < 16*16<<10 {
 			t.Errorf("16 files count as %d bytes", n)
