@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// Poller is what a loop requires of the kernel. Config.OpenPoller replaces the built-in implementations, for tests that control a loop
+// A Poller has the operations that a loop requires of the kernel. Config.OpenPoller replaces the built-in implementations, for tests that control a loop
 // without sockets, or for another kernel facility.
 //
 // Add, Modify and Remove are called with the loop's lock held, on any goroutine, one at a time, also while Wait runs. Wait is called on one

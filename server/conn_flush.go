@@ -6,7 +6,7 @@ import (
 
 // flushResult is the state of a connection after its output was written as far as the kernel and the limits permit.
 type flushResult struct {
-	held      int       // bytes of output that wait
+	waiting   int       // bytes of output that wait
 	state     connState // the state at the end of the flush
 	drained   bool      // no output waits, TLS included
 	refused   bool      // a write was refused; LowWater will be called when there is room
@@ -78,7 +78,7 @@ func (c *loopConn) finishFlush(r *flushResult) {
 	r.upgrading = c.ext != nil && c.ext.upgrade != nil
 	r.shuts = c.shutsWrite() && !r.upgrading
 	if c.out != nil || c.ext != nil {
-		r.held = c.outputBytes()
+		r.waiting = c.outputBytes()
 		r.drained = c.out == nil && !c.recordsWait() && !c.isDeferring()
 	}
 	if c.isPaused() {

@@ -168,9 +168,9 @@ func (c *loopConn) process(p []byte, h Handler, ok bool) {
 		if len(p) > 0 {
 			c.mu.Lock()
 			h, ok = c.prepareInput()
-			held := c.outputBytes()
+			waiting := c.outputBytes()
 			c.mu.Unlock()
-			c.applyWaterMarks(held) // otherwise a handler that answers one message in each call would be given more input than its output has room for
+			c.applyWaterMarks(waiting) // otherwise a handler that answers one message in each call would be given more input than its output has room for
 			ok = ok && c.mayGiveInput()
 		}
 	}

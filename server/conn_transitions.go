@@ -15,7 +15,7 @@ func (c *loopConn) applyTransitions(r *flushResult) {
 	} else if r.refused && !c.holds.has(holdOutput) {
 		c.applyWaterMarks(c.loop.srv.cfg.HighWater) // as if HighWater was reached, so that LowWater is called even if a write has refilled the output since
 	}
-	c.applyWaterMarks(r.held)
+	c.applyWaterMarks(r.waiting)
 	if c.peerHalf.isEndRead() && !c.peerHalf.isEndReported() && !c.holds.has(holdsEnd|holdPause|holdOutput) && !c.isSettingUp() && !c.hasCommands() {
 		c.endOfInput()
 		if c.life.isGone() {
@@ -84,16 +84,17 @@ func (c *loopConn) hasCommands() bool {
 	return c.commands != 0 || c.sched&schedRefused != 0
 }
 
-// applyWaterMarks stops reading at the high-water mark and resumes it at the low one, and calls the methods of a MarkHandler.
-func (c *loopConn) applyWaterMarks(held int) {
+// applyWaterMarks is given the number of bytes of output that wait. It stops reading at the high-water mark and resumes it at the low one, and
+// calls the methods of a MarkHandler.
+func (c *loopConn) applyWaterMarks(waiting int) {
 	s := c.loop.srv
 	switch {
-	case held >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isSettingUp(): // a handshake must be read
+	case waiting >= s.cfg.HighWater && !c.holds.has(holdOutput) && !c.isSettingUp(): // a handshake must be read
 		c.holds.add(holdOutput)
 		if h, ok := FindHandler[MarkHandler](c.Handler()); ok && !c.life.isUnopened() {
 			c.guard(func() { h.HighWater(&c.Conn) })
 		}
-	case held <= s.cfg.LowWater && c.holds.has(holdOutput):
+	case waiting <= s.cfg.LowWater && c.holds.has(holdOutput):
 		c.holds.remove(holdOutput)
 		c.restartReadDeadline()
 		if c.in != nil && !c.holds.has(holdWorker) {

@@ -271,7 +271,7 @@ func (c *Conn) writeLarge(p []byte) error {
 }
 
 // writeNow gives the gathered bytes to the kernel, without their becoming output, as far as it accepts them. It begins the loop's work on the
-// connection, which the leader continues with answer, and returns false if it does nothing. Under mu and c.mu, on the leader.
+// connection, which the leader continues with writeAnswer, and returns false if it does nothing. Under mu and c.mu, on the leader.
 func (r *replyState) writeNow() bool {
 	c := r.c.loopPart()
 	if len(r.buf) == 0 || c.out != nil || c.ext != nil || c.state != connOpen || c.sched&(schedRunning|schedQueued) != 0 {

@@ -108,7 +108,7 @@ func (c *loopConn) takeFetched(f *outq.File, limit int) ([]byte, error) {
 	return nil, x.err // it names the file
 }
 
-// endsEarly returns the error of a file that is shorter than SendFile was told.
+// endsEarly returns the error of a file that is shorter than the argument of SendFile says.
 func endsEarly(f *outq.File) error {
 	return fmt.Errorf("send %s: %w: the file ends %d bytes early", f.F.Name(), io.ErrUnexpectedEOF, f.Remain)
 }

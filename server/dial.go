@@ -33,7 +33,7 @@ type DialConfig struct {
 	// Near, if not nil, is a connection of the same server. The new connection is put on the loop of Near, so that their handlers never run
 	// at the same time. Nil means that the server chooses the loop.
 	Near *Conn
-	// Value is what Conn.Value returns until SetValue is called.
+	// Value is the result of Conn.Value until SetValue is called.
 	Value any
 }
 

@@ -4,7 +4,7 @@ package server
 // goroutine of the server's own pool, and counts there.
 type ExecutorStats struct {
 	Name    string // the key in Server.Executors; empty for the server's own pool
-	Workers int    // what its method Workers returns, which a Pool has; 0 without this method
+	Workers int    // the result of its method Workers, which a Pool has; 0 without this method
 	Queued  int    // requests that it has taken and that have not begun, including those that were refused meanwhile because of QueueTimeout
 	Running int    // requests that run
 	Backlog int    // requests that wait on the loops until it has room

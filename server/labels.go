@@ -6,9 +6,9 @@ import (
 	"strconv"
 )
 
-// Profiles show what a goroutine of the server does by its label "evmq". It is set when the goroutine begins, and when it becomes a leader or a
-// worker, so a request does not pay for it. Every goroutine that the server starts on a loop sets its own, because a goroutine inherits the
-// labels of the one that has started it.
+// In profiles, the label "evmq" of a goroutine of the server shows the goroutine's work. It is set when the goroutine begins, and when it
+// becomes a leader or a worker, so a request does not pay for it. Every goroutine that the server starts on a loop sets its own, because a
+// goroutine inherits the labels of the one that has started it.
 var (
 	handshakeLabels = labels("handshake")
 	fileLabels      = labels("file")

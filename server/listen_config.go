@@ -24,10 +24,10 @@ type ListenerConfig struct {
 	TLS *tls.Config
 	// Plain makes the connections use no TLS although Server.TLS is set. Together with TLS it is ErrInvalid.
 	Plain bool
-	// NotTLS is called with the first five bytes of a connection that do not begin a TLS handshake, for example those of an HTTP request, and
-	// returns what the client is sent before the connection is rejected with ErrHandshake; nil for nothing, which is also the effect of a
-	// nil NotTLS. It must not keep the bytes, and the server does not change what it returns. It is called on the connection's loop, and must
-	// not block. Without TLS it is ErrInvalid.
+	// NotTLS is called with the first five bytes of a connection if they do not begin a TLS handshake, for example those of an HTTP request. It
+	// returns the bytes that are sent to the client before the connection is rejected with ErrHandshake; nil means none, as does a nil NotTLS.
+	// It must not keep the argument, and the server does not change the result. It is called on the connection's loop, and must not block.
+	// Without TLS it is ErrInvalid.
 	NotTLS func(first []byte) []byte
 	// ProxyProtocol makes the connections begin with a PROXY header, as Server.ProxyProtocol does for all listeners.
 	ProxyProtocol bool

@@ -76,7 +76,7 @@ func (ln *Listener) Close() error {
 	return nil
 }
 
-// Wait waits until the listener has ended and its descriptors are closed. It returns what has ended it first: ErrServerClosed for a
+// Wait waits until the listener has ended and its descriptors are closed. It returns the first reason of its end: ErrServerClosed for a
 // shutdown of the server, nil for Close, an error that matches ErrLoopClosed if the loop of the listener was closed, and otherwise the error
 // of the Accept method of a listener given to AddListener. On one of the server's loops it is event.ErrOnLoop, unless the listener has
 // ended. May block; not in a callback.

@@ -18,7 +18,7 @@ import (
 // goroutine of a leader, loop_turn.go the choice of its requests, loop_inline.go and loop_handler.go their execution, and loop_takeover.go
 // the change of the leader.
 
-// leadState is what the leader does.
+// leadState says what the leader does, or that there is none.
 type leadState uint8
 
 const (

@@ -30,7 +30,7 @@ var deferNext = [...]uint8{
 	deferLost:   1 << deferClosed, // before end has made the phase replyLost
 }
 
-// A deferral is what a reply has in addition when it was deferred.
+// A deferral is the part of the state of a reply that only a deferred one has.
 type deferral struct {
 	in         *input
 	timer      ConnTimer // its deadline

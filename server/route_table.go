@@ -118,8 +118,8 @@ type routeName struct {
 // the route of all.
 type RouteStats struct {
 	Handler   string // the type of the RequestHandler
-	Executor  string // what ExecutorOf has returned; empty without it
-	Key       string // what RouteOf has returned; empty without it, and of all keys beyond the first 1000
+	Executor  string // the result of ExecutorOf; empty without it
+	Key       string // the result of RouteOf; empty without it, and for all keys beyond the first 1000
 	Inline    uint64 // requests that ran on a loop
 	OnWorkers uint64 // inputs and messages that were handed to workers, or to the Executor
 	TakenOver uint64 // those of Inline that lost the loop to another goroutine before they ended
