@@ -129,7 +129,7 @@ func TestABroadcastIsOneBlock(t *testing.T) {
 	}
 }
 
-func TestBroadcastToNoConnection(t *testing.T) {
+func TestABroadcastMayHaveNoConnection(t *testing.T) {
 	if refused := server.Broadcast(nil, []byte("hello"), nil); refused != nil {
 		t.Error(refused)
 	}

@@ -54,7 +54,7 @@ func TestTheNearestDeadlineIsIndependentOfTheOthers(t *testing.T) {
 }
 
 // A deadline is stopped, running or suspended. The test also checks which deadlines a byte restarts.
-func TestADeadlinesStates(t *testing.T) {
+func TestADeadlineIsStoppedRunningOrSuspended(t *testing.T) {
 	var ds deadlines
 	is := func(d deadline, held deadlineSet, want deadlineState) {
 		t.Helper()

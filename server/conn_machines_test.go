@@ -78,7 +78,7 @@ func TestTheLifecycleClosesOneHalfAfterTheOther(t *testing.T) {
 }
 
 // The work is reading, giving input, or an end.
-func TestEachHoldStopsTheWorkOfItsComment(t *testing.T) {
+func TestEachHoldStopsTheWorkThatItsCommentNames(t *testing.T) {
 	for h, want := range map[holds][3]bool{ // reading, input, an end in order
 		holdWorker: {false, true, true}, holdInput: {true, false, false}, holdRequests: {false, false, true}, holdLimit: {true, true, false}, holdPause: {true, true, false},
 		holdOutput: {true, true, false}, holdYield: {true, false, false}, holdRate: {true, false, false},
@@ -116,7 +116,7 @@ func TestReadingDependsOnTheLifecycleAndThePeer(t *testing.T) {
 }
 
 // Output is not blocked and throttled at the same time.
-func TestWritingIsHeldInOneWay(t *testing.T) {
+func TestOutputIsNotBlockedAndThrottledAtOnce(t *testing.T) {
 	for from := writeIdle; from <= writeThrottled; from++ {
 		for to := writeIdle; to <= writeThrottled; to++ {
 			refused := from != to && from != writeIdle && to != writeIdle

@@ -8,7 +8,7 @@ import (
 )
 
 // Each report changes the state to one that does not wait for it again, so that it is not reported in each turn.
-func TestTheConditionsOfAConnectionThatIsNotRead(t *testing.T) {
+func TestAConnectionThatIsNotReadReportsEachEndOnce(t *testing.T) {
 	for _, test := range []struct {
 		state peerHalf
 		can   event.Features

@@ -60,7 +60,7 @@ func untilNewline(_ *server.Conn, p []byte) (int, error) {
 }
 
 // A client that sends single bytes is closed, too. After the first request the deadline has ended.
-func TestAFirstRequestIsDue(t *testing.T) {
+func TestFirstRequestTimeoutLimitsTheFirstRequest(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: untilNewline})
 		s, clock := startWithClock(t, r, &server.Server{Handler: p, IdleTimeout: -1, FirstRequestTimeout: limit})
@@ -79,7 +79,7 @@ func TestAFirstRequestIsDue(t *testing.T) {
 }
 
 // Bytes may arrive steadily. The rule holds on the loop and on workers, for the first request and for later ones.
-func TestARequestThatIsBegunMustEnd(t *testing.T) {
+func TestReadTimeoutLimitsARequestThatHasBegun(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		d := echoLines()
@@ -118,7 +118,7 @@ func TestARequestThatIsBegunMustEnd(t *testing.T) {
 }
 
 // The deadline does not count while the rest of a request waits in the kernel because reading is paused.
-func TestAPauseIsNotThePeersDelay(t *testing.T) {
+func TestReadTimeoutDoesNotCountWhileAPauseLeavesInputInTheKernel(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
 			if p[len(p)-1] == '\n' {
@@ -143,7 +143,7 @@ func TestAPauseIsNotThePeersDelay(t *testing.T) {
 }
 
 // WriteTimeout closes it even if the connection is not idle otherwise.
-func TestAPeerThatTakesNothingIsClosed(t *testing.T) {
+func TestWriteTimeoutClosesAPeerThatTakesNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		s, clock := startWithClock(t, r, &server.Server{Handler: p, WriteTimeout: limit, Socket: tight(), MaxOutput: 64 << 20, HighWater: 32 << 20})

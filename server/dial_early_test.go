@@ -150,7 +150,7 @@ func TestACloseWriteDuringADialWaitsForIt(t *testing.T) {
 }
 
 // Any goroutine may call LocalAddr.
-func TestLocalAddrDuringADial(t *testing.T) {
+func TestLocalAddrMayBeCalledDuringADial(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	defer ln.Close()

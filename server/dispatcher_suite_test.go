@@ -193,7 +193,7 @@ func TestAnEndOfTheHandlersGoroutineEndsItsConnection(t *testing.T) {
 }
 
 // The requests wait for room in the queue, are in progress, or are answered before an older one. All are answered.
-func TestShutdownWithRequestsInEachState(t *testing.T) {
+func TestShutdownAnswersRequestsInEachState(t *testing.T) {
 	eachDispatcherAndConcurrency(t, func(t *testing.T, concurrent int, handler func(d *server.Dispatcher) server.Handler) {
 		begun, release := make(chan struct{}, 10), make(chan struct{})
 		d := &server.Dispatcher{Framing: framing.Lines{}, Concurrent: concurrent, Serve: func(w server.Reply, line []byte) {

@@ -16,7 +16,7 @@ import (
 
 // Start, Shutdown and Close may be called in any order and any number of times. Each returns, Start fails with ErrServerClosed after an
 // end, as does every call that adds a connection, listener or socket.
-func TestStartsAndEndsInAnyOrder(t *testing.T) {
+func TestStartAndShutdownMayBeCalledInAnyOrder(t *testing.T) {
 	steps := map[byte]func(s *server.Server) error{
 		'S': (*server.Server).Start,
 		'D': func(s *server.Server) error { return s.Shutdown(context.Background()) },

@@ -107,7 +107,7 @@ func TestABadStreamEndsInItsTurn(t *testing.T) {
 }
 
 // Bytes behind the request that upgrades belong to the raw handler, and those behind its end to the framing again.
-func TestUpgradeToARawHandlerAndBack(t *testing.T) {
+func TestARequestMayChangeTheHandlerAndBack(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var lines *server.Dispatcher
 		raw := calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -141,7 +141,7 @@ func TestUpgradeToARawHandlerAndBack(t *testing.T) {
 }
 
 // It also has effect on the stored bytes of an incomplete message.
-func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
+func TestSetHandlerMayBeCalledOnAnotherGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
 		nc := s.dial(t)
@@ -162,7 +162,7 @@ func TestSetHandlerFromAnotherGoroutine(t *testing.T) {
 }
 
 // This is as with bufio.Scanner. A split function may also end the stream itself.
-func TestTheLastLineNeedsNoEnd(t *testing.T) {
+func TestTheLastLineNeedsNoLineEnd(t *testing.T) {
 	for name, row := range map[string]struct {
 		split      bufio.SplitFunc
 		sent, want string

@@ -247,8 +247,8 @@ func TestARejectedConnectionThatEndsItsGoroutineIsCounted(t *testing.T) {
 	s.shutdown(t)
 }
 
-// It counts as one that has returned.
-func TestAWorkerThatEndsItsGoroutineWhileTheServerEnds(t *testing.T) {
+// Close waits until the goroutine of the handler has ended, and counts the handler as one that has returned.
+func TestAHandlerThatCallsGoexitDuringShutdownHasReturned(t *testing.T) {
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {
 		<-w.Context().Done()
 		runtime.Goexit()

@@ -18,7 +18,7 @@ import (
 
 // Connections are opened and closed quickly, so that their descriptors are used again, while goroutines write to, pause, close and abort
 // closed connections. No client reads a byte of another, and no open connection is closed by the handle of another.
-func TestAStaleHandleNeverReachesAnotherClient(t *testing.T) {
+func TestAConnThatHasEndedNeverReachesAnotherClient(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var handles stale
 		p := newProbe(calls{

@@ -43,9 +43,9 @@ func TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	}
 }
 
-// TestAHandlerThatFollowsAConcurrentOneWaits changes the handler while several requests are in progress: the next message is handled when they
+// TestANewHandlerWaitsForConcurrentRequests changes the handler while several requests are in progress: the next message is handled when they
 // are answered, and its answer follows theirs.
-func TestAHandlerThatFollowsAConcurrentOneWaits(t *testing.T) {
+func TestANewHandlerWaitsForConcurrentRequests(t *testing.T) {
 	onLoop := server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) { return c.Write(p) })
 	onWorkers := echoLines()
 	for name, next := range map[string]server.Handler{"on the loop": onLoop, "on workers": onWorkers} {

@@ -172,7 +172,7 @@ func TestTwoThousandClientsConnectAndDisconnect(t *testing.T) {
 }
 
 // Reads have a budget, so that a client that sends very much does not occupy the loop alone.
-func TestOneClientsManyBytesDoNotDelayAnother(t *testing.T) {
+func TestAClientThatSendsMuchDoesNotDelayOthers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
 		flooded := make(chan struct{}, 1)

@@ -92,7 +92,7 @@ func TestAShutdownBeforeStartReturnsNil(t *testing.T) {
 }
 
 // Whatever the reason of the close was, the peer reads a reset, and the handler's Close is called with both reasons.
-func TestAbortOfAConnectionThatIsBeingClosed(t *testing.T) {
+func TestAbortResetsAConnectionThatIsBeingClosed(t *testing.T) {
 	own := errors.New("the program's own")
 	for name, reason := range map[string]error{"Close": nil, "CloseWithError": own, "a kind of the package": server.ErrTooLong} {
 		t.Run(name, func(t *testing.T) {

@@ -72,7 +72,7 @@ func TestMaxBufferedHoldsForAnswersAndRequests(t *testing.T) {
 }
 
 // The text and the answers are made at the same time.
-func TestAnErrorsTextComesBehindTheAnswersBeforeIt(t *testing.T) {
+func TestTheTextOfAnErrorFollowsTheEarlierAnswers(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{0, 4} {
 			reasons, closed := closings()

@@ -99,7 +99,7 @@ func TestReceivingPausesWhileTheKernelReportsAnErrorThatPersists(t *testing.T) {
 }
 
 // No datagram is lost.
-func TestAnErrorBetweenDatagramsCostsNone(t *testing.T) {
+func TestAnErrorBetweenDatagramsLosesNone(t *testing.T) {
 	gate, entered := make(chan struct{}), make(chan struct{})
 	var got []string
 	done := make(chan struct{})

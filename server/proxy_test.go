@@ -82,7 +82,7 @@ func TestTheProxysHeaderNamesThePeer(t *testing.T) {
 }
 
 // Proxies send them in this way.
-func TestAHeaderAndARequestInOnePacket(t *testing.T) {
+func TestARequestMayFollowThePROXYHeaderInOnePacket(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{ProxyProtocol: true, Handler: echoLines()})
 	for _, row := range proxyHeaders {
 		nc := s.dial(t)
@@ -132,7 +132,7 @@ func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 }
 
 // The peer closes before its end, or takes too long.
-func TestAHeaderThatDoesNotEnd(t *testing.T) {
+func TestAnIncompletePROXYHeaderEndsTheConnection(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		rejected := make(chan error, 10)
 		s := start(t, r, &server.Server{ProxyProtocol: true, Handler: calls{}, HandshakeTimeout: 1,

@@ -173,8 +173,8 @@ func TestReadIntoIsForOneRead(t *testing.T) {
 	})
 }
 
-// Input stays in the kernel meanwhile, and is read into the buffer afterwards.
-func TestReadIntoOfAPausedConnection(t *testing.T) {
+// Input stays in the kernel during the pause, and is read into the buffer afterwards.
+func TestReadIntoAppliesAfterAPause(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		place := make([]byte, 100)
 		data := make(chan bool, 10)

@@ -144,7 +144,7 @@ func TestAPauseHoldsTheInputOfARequest(t *testing.T) {
 }
 
 // The answer is sent unencrypted, and input after it is encrypted. The request reads nothing more.
-func TestStartTLSAfterABody(t *testing.T) {
+func TestARequestMayCallStartTLSAfterItsBody(t *testing.T) {
 	for _, p := range placements {
 		t.Run(p.String(), func(t *testing.T) {
 			errs := make(chan error, 1)

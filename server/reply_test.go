@@ -121,7 +121,7 @@ func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 }
 
 // The bytes of each Write are contiguous.
-func TestAReplyFromSeveralGoroutines(t *testing.T) {
+func TestTheBytesOfEachWriteToAReplyAreContiguous(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const writers, lines = 4, 300
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {

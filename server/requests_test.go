@@ -146,7 +146,7 @@ func TestRequestsRefuseMoreThanMaxBuffered(t *testing.T) {
 }
 
 // Pending counts the requests that were handed over, and Hold stops Data until few enough are in progress.
-func TestPendingAndHold(t *testing.T) {
+func TestHoldStopsDataWhileTooManyRequestsArePending(t *testing.T) {
 	release := make(chan struct{})
 	slow := answers(func(w server.Reply, m []byte) { <-release; _, _ = w.Write(m) })
 	inWork := make(chan int, 20)

@@ -31,7 +31,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 }
 
 // It ends the connection with the reason, and each accepted write has an outcome.
-func TestAResetInTheMiddleOfAnything(t *testing.T) {
+func TestAResetEndsTheConnectionInEveryState(t *testing.T) {
 	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network != "tcp" {
 			return

@@ -65,7 +65,7 @@ func TestARouteIsTriedOnceInATurn(t *testing.T) {
 }
 
 // The mean of the trials decides. A slow one among them does not, even if it took a second.
-func TestTheMeanOfTheTrialsDecides(t *testing.T) {
+func TestTheMeanOfItsTrialsDecidesWhereARouteRuns(t *testing.T) {
 	for _, test := range []struct {
 		took [routeTrials]time.Duration
 		want routeState
@@ -111,7 +111,7 @@ func TestAQuickRouteIsStillTimed(t *testing.T) {
 }
 
 // One call that takes long, because the system has run another process, decides nothing.
-func TestASlowSampleDecidesNothing(t *testing.T) {
+func TestOneSlowSampleDoesNotChangeARoute(t *testing.T) {
 	r := newInline(t, maxInlineMean/2)
 	r.sample(0, time.Minute)
 	wantState(t, r, routeInline)

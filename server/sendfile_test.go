@@ -82,7 +82,7 @@ func TestAFileThatIsTooShortClosesTheConnection(t *testing.T) {
 }
 
 // It has the error of a file that was too short from the beginning.
-func TestAFileThatIsCutWhileItIsSent(t *testing.T) {
+func TestAFileThatIsTruncatedWhileItIsSentIsTooShort(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const size = 32 << 20
 		f := writeFile(t, nil)

@@ -43,7 +43,7 @@ func TestEachOfSeveralClosesWaitsForTheEnd(t *testing.T) {
 }
 
 // There are no data races.
-func TestHandlesMayBeUsedWhileTheServerEnds(t *testing.T) {
+func TestMethodsMayBeCalledWhileTheServerEnds(t *testing.T) {
 	rounds := 20
 	if testkit.Full() {
 		rounds = 100

@@ -124,7 +124,7 @@ func TestServeReturnsErrServerClosed(t *testing.T) {
 }
 
 // The server can never be started.
-func TestShutdownBeforeStart(t *testing.T) {
+func TestAServerThatWasShutDownBeforeStartCannotBeStarted(t *testing.T) {
 	s := &server.Server{Handler: echoLines()}
 	testkit.Must(t, s.Shutdown(context.Background()))
 	testkit.Must(t, s.Close())

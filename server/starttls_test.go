@@ -407,7 +407,7 @@ func (s slow) Write(p []byte) (int, error) {
 }
 
 // A connection whose ClientHello has not arrived ends at once, and a running handshake is completed.
-func TestShutdownDuringStartTLS(t *testing.T) {
+func TestShutdownCompletesARunningStartTLS(t *testing.T) {
 	plainRigs(t, func(t *testing.T, r rig) {
 		entered, gate := make(chan struct{}, 10), make(chan struct{})
 		config := serverTLS()

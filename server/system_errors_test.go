@@ -35,7 +35,7 @@ func isNetOp(err error) bool {
 	return errors.As(err, &op)
 }
 
-// systemRig is what the calls of TestErrorsOfTheSystem use.
+// systemRig is what the calls of TestErrorsOfTheSystemNameTheirOperation use.
 type systemRig struct {
 	s      *running
 	p      *probe
@@ -82,7 +82,7 @@ func newSystemRig(t *testing.T) *systemRig {
 
 // The errors of the system and of package net have no sentinel of this package. Their texts name the operation and its value, and errors.As
 // finds the system's number, or the type of package net.
-func TestErrorsOfTheSystem(t *testing.T) {
+func TestErrorsOfTheSystemNameTheirOperation(t *testing.T) {
 	const unknown = "name.invalid:80"
 	r := newSystemRig(t)
 	used, udp := r.s.addr.String(), r.pc.LocalAddr().String()

@@ -287,7 +287,7 @@ func TestARequestOutlivesItsLoop(t *testing.T) {
 
 // A loop that does not run holds a Shutdown up until its context ends. When the loop runs again, or is closed, the server's connections and
 // events are removed.
-func TestShutdownOfALoopThatDoesNotRun(t *testing.T) {
+func TestShutdownWaitsForALoopThatDoesNotRunUntilItsContextEnds(t *testing.T) {
 	t.Parallel()
 	for name, goOn := range map[string]func(l *event.Loop) error{
 		"runs again": func(l *event.Loop) error { return l.Run(context.Background()) },

@@ -40,7 +40,7 @@ func numbered(n int) string {
 }
 
 // It gets all of it, in order, also if no more input arrives.
-func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
+func TestAfterErrYieldDataIsCalledInTheNextTurn(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		const atATime = 10
 		lines := numbered(3000)
@@ -68,7 +68,7 @@ func TestAHandlerThatYieldsGetsTheRestInTheNextTurn(t *testing.T) {
 }
 
 // It is served before the peer's end, and before the end of a shutdown.
-func TestInputThatAYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
+func TestInputThatErrYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(2000)
 		for _, end := range []string{"eof", "shutdown"} {
@@ -98,7 +98,7 @@ func TestInputThatAYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 }
 
 // A handler that has consumed nothing is not called again until more bytes have arrived.
-func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
+func TestErrYieldWithoutProgressWaitsForInput(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		var asked atomic.Int32
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {
@@ -124,7 +124,7 @@ func TestAYieldOfNothingIsAWaitForMore(t *testing.T) {
 }
 
 // The commands are a pause, a close of either half, and an end.
-func TestAYieldDelaysNoOtherCommand(t *testing.T) {
+func TestErrYieldDelaysNoCommand(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		lines := numbered(500)
 		commands := map[string]func(c *server.Conn){
