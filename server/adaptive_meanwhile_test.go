@@ -13,9 +13,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// whileHeld runs a test with a client whose handler does not return, on each number of processors. The handler has begun on the only loop, and
+// whileBlocked runs a test with a client whose handler does not return, on each number of processors. The handler has begun on the only loop, and
 // has lost it. release makes it return, and then the answer to it and to further requests of the client comes.
-func whileHeld(t *testing.T, test func(t *testing.T, s *running, h *holder, held net.Conn)) {
+func whileBlocked(t *testing.T, test func(t *testing.T, s *running, h *holder, held net.Conn)) {
 	t.Helper()
 	needsLeaders(t)
 	eachProcs(t, func(t *testing.T) {
@@ -52,7 +52,7 @@ func connOf(t *testing.T, s *running, is func(c *server.Conn) bool) (found *serv
 
 // PauseRead and ResumeRead of the connection of the handler, and of another one of the loop, do what they always do.
 func TestPauseReadWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
-	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
+	whileBlocked(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		first := connOf(t, s, func(*server.Conn) bool { return true })
 		other := s.dial(t)
 		testkit.Must(t, pipelined(other, "other", 1))
@@ -81,7 +81,7 @@ func TestPauseReadWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
 
 // Another connection of the loop reads by ReadInto, and that of the handler does so afterwards.
 func TestReadIntoWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
-	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
+	whileBlocked(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		var lines *server.Dispatcher
 		lines = placed(server.OnLoop, func(w server.Reply, line string) string {
 			if size, ok := strings.CutPrefix(line, "into "); ok {
@@ -111,7 +111,7 @@ func TestReadIntoWorksWhileAHandlerBlocksTheLoop(t *testing.T) {
 
 // The input behind the handler, what the loop reads of another connection in a turn, and the output of one that does not read keep their limits.
 func TestLimitsApplyWhileAHandlerBlocksTheLoop(t *testing.T) {
-	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
+	whileBlocked(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		const much = 2 << 20
 		c := connOf(t, s, func(*server.Conn) bool { return true })
 		behind := strings.Repeat(strings.Repeat("b", 1023)+"\n", much>>10)
@@ -157,7 +157,7 @@ func TestLimitsApplyWhileAHandlerBlocksTheLoop(t *testing.T) {
 
 // A deadline of another connection does not wait until the handler returns.
 func TestDeadlinesPassWhileAHandlerBlocksTheLoop(t *testing.T) {
-	whileHeld(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
+	whileBlocked(t, func(t *testing.T, s *running, h *holder, held net.Conn) {
 		first := connOf(t, s, func(*server.Conn) bool { return true })
 		other := s.dial(t)
 		testkit.Must(t, pipelined(other, "other", 1))

@@ -18,8 +18,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// waysToHold are the ways in which a handler does not return.
-var waysToHold = map[string]func(t *testing.T) func(w server.Reply, release <-chan struct{}){
+// waysToBlock are the ways in which a handler does not return for a time.
+var waysToBlock = map[string]func(t *testing.T) func(w server.Reply, release <-chan struct{}){
 	"receives": func(*testing.T) func(server.Reply, <-chan struct{}) {
 		return func(_ server.Reply, release <-chan struct{}) { <-release }
 	},
@@ -64,12 +64,12 @@ func TestALoopContinuesWhileAHandlerOnItBlocks(t *testing.T) {
 		t.Run(fmt.Sprint("procs-", procs), func(t *testing.T) {
 			before := runtime.GOMAXPROCS(procs)
 			defer runtime.GOMAXPROCS(before)
-			for name, way := range waysToHold {
+			for name, way := range waysToBlock {
 				t.Run(name, func(t *testing.T) {
 					eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 						h := newHolder(p)
 						h.wait = way(t)
-						testHeldLoop(t, start(t, r, &server.Server{NumLoops: 1, Handler: h.Dispatcher}), h)
+						testBlockedLoop(t, start(t, r, &server.Server{NumLoops: 1, Handler: h.Dispatcher}), h)
 					})
 				})
 			}
@@ -77,7 +77,7 @@ func TestALoopContinuesWhileAHandlerOnItBlocks(t *testing.T) {
 	}
 }
 
-func testHeldLoop(t *testing.T, s *running, h *holder) {
+func testBlockedLoop(t *testing.T, s *running, h *holder) {
 	direct := listenAlso(t, s, server.HandlerFunc(echo))
 	old := s.dial(t)
 	testkit.Must(t, pipelined(old, "old", 3))
@@ -131,12 +131,12 @@ func TestALoopContinuesWhenAllWorkersAreBlocked(t *testing.T) {
 	needsLeaders(t)
 	for policy, name := range map[server.FullPolicy]string{server.FullStopReading: "stop reading", server.FullRefuse: "refuse", server.FullCloseConn: "close"} {
 		t.Run(name, func(t *testing.T) {
-			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) { testAllHeld(t, r, p, policy) })
+			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) { testAllBlocked(t, r, p, policy) })
 		})
 	}
 }
 
-func testAllHeld(t *testing.T, r rig, p server.Placement, policy server.FullPolicy) {
+func testAllBlocked(t *testing.T, r rig, p server.Placement, policy server.FullPolicy) {
 	const workers = 3
 	h := newHolder(p)
 	reasons := make(chan error, 100)
