@@ -14,7 +14,7 @@ func readmeListing(t *testing.T, heading string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, part, found := strings.Cut(string(readme), "\n## "+heading+"\n")
+	_, part, found := strings.Cut(strings.ReplaceAll(string(readme), "\n### ", "\n## "), "\n## "+heading+"\n")
 	if !found {
 		t.Fatalf("the README has no heading %q", heading)
 	}
@@ -43,6 +43,24 @@ func TestReadmeListingOfTheQueueRuns(t *testing.T) {
 	program := "package main\n\n" + imports + "\nfunc main() {\n" + code + "}\n"
 	if got := output(t, buildOverlaid(t, "hello", program)); got != "done: tea" {
 		t.Errorf("the listing printed %q", got)
+	}
+}
+
+// TestReadmeListingsOfHTTPAreExamples compares the listings with the examples of the packages, which are compiled.
+func TestReadmeListingsOfHTTPAreExamples(t *testing.T) {
+	for heading, file := range map[string]string{
+		"Long polls and server-sent events": "../httpd/sse/example_test.go", "WebSocket": "../httpd/websocket/example_test.go",
+	} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body, _ := strings.Cut(string(source), "\nfunc Example() {\n")
+		body, _, _ = strings.Cut(body, "\n}\n")
+		body = strings.ReplaceAll("\n"+body, "\n\t", "\n") + "\n"
+		if listing := "\n" + readmeListing(t, heading); listing != body {
+			t.Errorf("the listing below %q is\n%s\nand Example of %s is\n%s", heading, listing, file, body)
+		}
 	}
 }
 

@@ -44,10 +44,10 @@ type requestBody struct {
 	chunked  bool
 	isClosed bool
 	expected bool        // the request has the field Expect; it is set before the handler runs
-	complete atomic.Bool // all of the body was read; it needs no lock, since a Read that waits holds it
+	complete atomic.Bool // all of the body was read; atomic, since a Read that waits holds mu
 
-	hasDeadline atomic.Bool   // ReadTimeout or the handler has set one; not guarded, since SetReadDeadline ends a Read that waits
-	patience    time.Duration // for the rest of a body without one that the handler does not read; not positive for no limit
+	hasDeadline atomic.Bool   // ReadTimeout or the handler has set one; atomic, since SetReadDeadline ends a Read that waits and holds mu
+	restTimeout time.Duration // for the rest that the handler has not read, if it has no deadline; 0 or negative for no limit
 }
 
 // newBody sets the body of req, and returns it; nil if there is none. The methods that a response calls accept nil.
@@ -80,7 +80,7 @@ func (b *requestBody) stopContinue() {
 // connection, since it does not know whether the client sends the rest.
 func (b *requestBody) isExpected() bool { return b != nil && b.expected && !b.complete.Load() }
 
-// interrupt makes a Read that another goroutine has called fail if it waits, since the handler has returned.
+// interrupt is called when the handler has returned: a Read of another goroutine that waits fails.
 func (b *requestBody) interrupt() {
 	if b == nil {
 		return
@@ -227,13 +227,13 @@ func (b *requestBody) Close() error {
 	return b.discard()
 }
 
-// discard reads the rest of the body, if it is not long. An error is that of the client. Under mu.
+// discard reads the rest of the body, if it is not long. It returns an error if the client does not send it. Under mu.
 func (b *requestBody) discard() error {
 	if b.left > maxDiscarded {
 		return nil
 	}
-	if !b.hasDeadline.Load() && b.patience > 0 { // a client that sends nothing must not occupy a worker for ever
-		_ = b.in.SetReadDeadline(time.Now().Add(b.patience))     // fails if the connection has ended, which Read reports
+	if !b.hasDeadline.Load() && b.restTimeout > 0 { // a client that sends nothing must not hold a worker for ever
+		_ = b.in.SetReadDeadline(time.Now().Add(b.restTimeout))  // fails if the connection has ended, which Read reports
 		defer func() { _ = b.in.SetReadDeadline(time.Time{}) }() // as above
 	}
 	buf := headBuffers.Get().(*[]byte)
@@ -251,16 +251,16 @@ func (b *requestBody) discard() error {
 	return nil
 }
 
-// discardRest reads the rest of the body, if it is not long. It reports whether the next request follows.
+// discardRest reads the rest of the body, if it is not long. It reports whether all of the body was read, so that the next request can follow.
 func (b *requestBody) discardRest() bool {
 	if b == nil {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.phase == bodyOpen && !b.isClosed && b.left <= maxDiscarded { // what Close has left is long
-		b.isClosed = true // a handler that reads on must not take the rest for the end
-		_ = b.discard()   // the phase tells the outcome
+	if b.phase == bodyOpen && !b.isClosed && b.left <= maxDiscarded { // after Close, the rest is long
+		b.isClosed = true // a handler that reads on gets an error, and not the end of the body
+		_ = b.discard()   // phase says whether it has failed
 	}
 	return b.phase == bodyRead
 }
@@ -271,7 +271,7 @@ func (b *requestBody) setDeadline(t time.Time) error {
 	return b.in.SetReadDeadline(t)
 }
 
-// end makes later calls of Read fail, since the handler has returned.
+// end is called when the handler has returned: later calls of Read fail.
 func (b *requestBody) end() {
 	if b == nil {
 		return

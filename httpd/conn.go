@@ -55,13 +55,13 @@ func (s *Server) netHTTPServer() *http.Server {
 type conn struct {
 	h    *connHandler
 	sc   *server.Conn
-	more *connMore // state that few connections need, the value of sc; nil for most
+	more *connMore // the state that few connections need, stored as the Value of sc; nil for most
 }
 
 // connMore is the part of the state of a connection that few connections need.
 type connMore struct {
-	ctx        context.Context // with ConnContext; nil before the first request, like timer
-	timer      *writeTimer
+	ctx        context.Context // what ConnContext has returned; nil without it, and before the first request
+	timer      *writeTimer     // nil before the first write deadline
 	isHijacked atomic.Bool
 }
 
@@ -71,7 +71,7 @@ func (h *connHandler) connOf(sc *server.Conn) conn {
 	return conn{h, sc, more}
 }
 
-// extra returns more, and makes it before. Only requests use it, one at a time.
+// extra returns more. It makes it if there is none. Only requests use it, one at a time.
 func (c *conn) extra() *connMore {
 	if c.more == nil {
 		c.more = new(connMore)
@@ -173,7 +173,7 @@ func (h *connHandler) routeKey(head []byte, sp, end int) []byte {
 	return h.s.Route(nil, head[:sp], head[sp+1:end])
 }
 
-// malformed is called when the head of a request is not valid, on the loop.
+// malformed answers a request whose head is not valid, on the loop. The Dispatcher then closes the connection.
 func (h *connHandler) malformed(sc *server.Conn, err error) {
 	var refused *http1.StatusError
 	if !errors.As(err, &refused) {
@@ -185,17 +185,16 @@ func (h *connHandler) malformed(sc *server.Conn, err error) {
 	_ = sc.WriteNotify(refusal(refused), func(error) { linger(sc) }) // fails if the connection is closed
 }
 
-// close closes the connection when the reply and all output before it are sent. As long as output waits, the client has IdleTimeout for each
-// step of it, since a short pause of a client must not cut an answer; then it has a short time to close its half.
-//
-// notify is Notify of the reply.
+// close closes the connection when the reply and all output before it are sent. While output waits, the connection ends if the client takes none of it
+// for IdleTimeout: a client that pauses for a short time must not lose its answer. After the output, the client has a short time to close its
+// half. notify is Notify of the reply.
 func (c *conn) close(notify func(done func(error)) error) {
 	sc := c.sc
 	_ = notify(func(error) { linger(sc) }) // fails if the connection is closed
 	_ = sc.Close()                         // as above
 }
 
-// linger shortens the time for which a close waits for the client.
+// linger sets the time for which a close waits for the client, when all output was sent.
 func linger(sc *server.Conn) { sc.SetTimeouts(server.Timeouts{Close: server.DefaultCloseTimeout}) }
 
 // refusal returns the answer to a request that is refused, as package net/http words it.

@@ -19,7 +19,7 @@ type requestContext struct {
 	mu     sync.Mutex // guards what follows
 	inner  context.Context
 	cancel context.CancelCauseFunc
-	stop   func() bool // ends the watch of the connection; nil if there is none
+	stop   func() bool // ends the call of cancel at the end of the connection; nil if there is none
 	cause  error       // if the request has ended; nil before
 	parked *Parked     // has the request's answer, and ends the context; nil for most
 }
@@ -69,7 +69,7 @@ func (x *requestContext) endLocked(cause error) {
 	}
 }
 
-// park makes p end the context, and not the return of the handler. Most contexts are not waited for, and p need not keep them.
+// park makes the end of p, and not the return of the handler, end the context. p keeps only a context that is waited for.
 func (x *requestContext) park(p *Parked) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -78,7 +78,7 @@ func (x *requestContext) park(p *Parked) {
 	}
 }
 
-// parkedAs returns the Parked that ends the context, or nil.
+// parkedAs returns the Parked whose end ends the context, or nil.
 func (x *requestContext) parkedAs() *Parked {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -117,7 +117,7 @@ func (x *requestContext) Value(key any) any {
 	inner := x.inner
 	x.mu.Unlock()
 	if inner != nil {
-		return inner.Value(key) // which knows the key by which package context finds that contexts can be cancelled together
+		return inner.Value(key) // for the key with which package context finds a parent that it can cancel children of without a goroutine
 	}
 	return x.base.Value(key)
 }

@@ -15,7 +15,7 @@ import (
 func (c *conn) startTimers(body *requestBody) {
 	s := c.h.s
 	if body != nil {
-		body.patience = s.readHeaderTimeout()
+		body.restTimeout = s.readHeaderTimeout()
 		at := time.Time{} // ReadHeaderTimeout does not apply to what the handler reads
 		if s.ReadTimeout > 0 {
 			at = time.Now().Add(s.ReadTimeout)
@@ -36,14 +36,14 @@ func (c *conn) writeTimer() *writeTimer {
 	return x.timer
 }
 
-// stopTimers stops WriteTimeout, since the handler has taken the connection.
+// stopTimers removes the write deadline.
 func (c *conn) stopTimers() {
 	if c.more != nil && c.more.timer != nil {
 		c.more.timer.stop()
 	}
 }
 
-// handlerReturned makes the deadline of the answer, if there is one, last until it is sent.
+// handlerReturned is called when the handler has returned: the write deadline, if there is one, applies until the kernel has taken the answer.
 func (c *conn) handlerReturned(w server.Reply) {
 	if c.more != nil && c.more.timer != nil {
 		_ = c.more.timer.answered(w.Notify) // fails if the connection has ended, and with it the timer

@@ -16,8 +16,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Hijack implements http.Hijacker. The net.Conn that it returns is the connection of the server: it stays on its loop, and its Read and
-// Write block the goroutine that calls them, and no other. The bufio.ReadWriter reads and writes that net.Conn; what the client has sent
+// Hijack implements http.Hijacker. The connection stays on its loop. Read and Write of the net.Conn block only the goroutine that calls them. The bufio.ReadWriter reads and writes that net.Conn; what the client has sent
 // after the request is read from both. Deadlines of the server do not apply any more.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch r.phase {
@@ -48,7 +47,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return nc, bufio.NewReadWriter(bufio.NewReader(nc), bufio.NewWriter(nc)), nil
 }
 
-// A hijackedConn is a connection that the handler has taken. It is a net.Conn, with a method CloseWrite.
+// A hijackedConn is a connection that the handler has hijacked. It is a net.Conn, with a method CloseWrite.
 type hijackedConn struct {
 	c       conn // a copy, so that the request need not be kept
 	w       server.Reply
@@ -101,7 +100,7 @@ func (c *hijackedConn) opError(op string, err error) error {
 	switch {
 	case c.closed.Load() || errors.Is(err, server.ErrReplyEnded):
 		err = net.ErrClosed
-	case errors.Is(err, os.ErrDeadlineExceeded): // its method Timeout is to be found
+	case errors.Is(err, os.ErrDeadlineExceeded): // so that the net.OpError is a timeout
 		err = os.ErrDeadlineExceeded
 	}
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}

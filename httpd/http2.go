@@ -16,7 +16,7 @@ type http2Server struct {
 	hs    *http.Server
 	conns chan net.Conn
 	mu    sync.Mutex          // guards leave, and the close of done
-	leave map[net.Conn]func() // ends the counting of each connection
+	leave map[net.Conn]func() // the functions that end the counting of the connections in MaxConns
 	done  chan struct{}
 	once  sync.Once
 
@@ -24,7 +24,7 @@ type http2Server struct {
 	requests sync.Map // of http.ResponseWriter to *http2Slot: the requests in progress
 }
 
-// newHTTP2Server returns the server for connections of h's server. It starts when the first one comes.
+// newHTTP2Server returns the server for the connections of h's server that choose HTTP/2.
 func newHTTP2Server(h *connHandler) *http2Server {
 	s := h.s
 	hs := s.netHTTPServer()
@@ -38,13 +38,13 @@ func newHTTP2Server(h *connHandler) *http2Server {
 			s.ConnState(nc, state)
 		}
 		if state == http.StateClosed || state == http.StateHijacked {
-			h2.left(nc)
+			h2.connClosed(nc)
 		}
 	}
 	return h2
 }
 
-// take gives the connection to net/http. On its loop.
+// take gives the connection to net/http. On its loop. It starts the server of net/http with the first connection.
 func (h2 *http2Server) take(sc *server.Conn) {
 	h2.once.Do(func() { go func() { _ = h2.hs.Serve(h2) }() })                     // its error is that of Accept
 	_ = sc.DetachCounted(func(nc net.Conn, rest []byte, leave func(), err error) { // fails if the connection has ended
@@ -54,7 +54,7 @@ func (h2 *http2Server) take(sc *server.Conn) {
 		h2.mu.Lock()
 		h2.leave[nc] = leave
 		h2.mu.Unlock()
-		if len(rest) > 0 { // nothing is read before Open
+		if len(rest) > 0 { // it cannot happen: nothing is read before Open
 			h2.drop(nc)
 			return
 		}
@@ -68,8 +68,8 @@ func (h2 *http2Server) take(sc *server.Conn) {
 	})
 }
 
-// left is called when a connection was closed.
-func (h2 *http2Server) left(nc net.Conn) {
+// connClosed ends the counting of a connection that was closed.
+func (h2 *http2Server) connClosed(nc net.Conn) {
 	h2.mu.Lock()
 	leave := h2.leave[nc]
 	delete(h2.leave, nc)
@@ -81,8 +81,8 @@ func (h2 *http2Server) left(nc net.Conn) {
 
 // drop closes a connection that is not served.
 func (h2 *http2Server) drop(nc net.Conn) {
-	_ = nc.Close() // the client is told nothing in any case
-	h2.left(nc)
+	_ = nc.Close() // an error concerns a client that is not answered anyway
+	h2.connClosed(nc)
 }
 
 // Accept implements net.Listener.

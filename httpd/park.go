@@ -23,7 +23,7 @@ var (
 	// ErrParked reports the use of the http.ResponseWriter of a request after Park, and a second Park.
 	ErrParked = errors.New("httpd: the answer is parked")
 	// ErrEnded reports the use of a Parked after its end: after Close or Abort, after its Timeout, or after a panic of its handler. It matches
-	// net.ErrClosed. It does not report the end of the connection, which server.ErrClosed does.
+	// net.ErrClosed. When the connection has ended first, the error is server.ErrClosed instead.
 	ErrEnded error = &endedError{"httpd: the parked answer has ended", net.ErrClosed}
 )
 
@@ -33,7 +33,7 @@ var (
 	errHandlerFailed       = errors.New("httpd: the handler has panicked after Park")
 )
 
-// An endedError is an error that matches another one.
+// An endedError is an error with a text of its own that matches another one.
 type endedError struct {
 	text string
 	also error
@@ -47,17 +47,18 @@ func (e *endedError) Unwrap() error { return e.also }
 
 // A ParkConfig is the configuration of Park. The zero value of each field means its default. Park copies it.
 type ParkConfig struct {
-	// Timeout bounds the time from Park to Close, on the clock of the server's loops. 0 means DefaultParkTimeout; a negative value means no
+	// Timeout limits the time from Park to Close, on the clock of the server's loops. 0 means DefaultParkTimeout; a negative value means no
 	// limit, as for a stream.
 	Timeout time.Duration
-	// OnTimeout is called when Timeout has passed, and completes the answer, for example with the status 204 for a long poll. If the Parked is
-	// not closed when it has returned, it goes on without a timeout. It runs on the connection's loop, or with HTTP/2 on a goroutine of
-	// its own, and must not block. Nil answers 503, and cuts an answer off that has begun.
+	// OnTimeout, if not nil, is called when Timeout has passed, and completes the answer, for example with the status 204 for a long poll. If
+	// it returns without closing the Parked, that stays open without a timeout. It runs on the connection's loop, or with HTTP/2 on a
+	// goroutine of its own, and must not block. Nil answers 503; an answer that has begun is cut off.
 	OnTimeout func(p *Parked)
-	// OnGone is called once if the context of the request ends before the Parked does: with an error that matches server.ErrPeerClosed if the
-	// client has closed its sending half, which a client that is gone does, too; with http.ErrServerClosed when Shutdown begins;
-	// otherwise with the reason of the connection's end. In the first two cases the answer can still be written, and the Parked waits
-	// for its end as before. It runs on the connection's loop, or with HTTP/2 on a goroutine, perhaps before Park has returned. It must not block.
+	// OnGone, if not nil, is called once if the context of the request ends before the Parked does. The cause matches server.ErrPeerClosed if
+	// the client has closed its sending half, which is also how a client that disconnects is noticed; it is http.ErrServerClosed when
+	// Shutdown begins; otherwise it is the reason why the connection has ended. In the first two cases the answer can still be written, and
+	// the program still has to complete it. OnGone runs on the connection's loop, or with HTTP/2 on another goroutine, perhaps before Park has
+	// returned. It must not block.
 	OnGone func(p *Parked, cause error)
 	// MaxPending limits the output of the answer that the kernel has not taken, in bytes. At the limit, Write fails with server.ErrFull; below
 	// it, a single Write may exceed it. 0 means DefaultMaxPending; a negative value means no limit but that of the connection, which is
@@ -69,19 +70,19 @@ type ParkConfig struct {
 }
 
 // Park keeps the answer to the request r open when its handler returns, so that any goroutine can complete it later, or stream to it. Until
-// then the request holds no goroutine, and counts as in progress: the next request of the connection waits, its context lives, and Shutdown
-// waits. w and r are the arguments of the handler; w may be wrapped by middleware that has a method Unwrap, as http.ResponseController
-// requires it. Park passes such wrappers by: what is written to the Parked is sent as it is.
+// the answer is complete, the request holds no goroutine, and counts as in progress: the next request of the connection waits, and Shutdown
+// waits. w and r are the arguments of the handler. w may be wrapped by middleware that has a method Unwrap, as for http.ResponseController;
+// what is written to the Parked does not pass through such wrappers.
 //
-// The answer begins with the fields, the status and the bytes that the handler has set and written before. From then on w must not be used: its methods that write
-// return ErrParked. The body of the request ends with Park, which discards the rest of it, as the return of a handler does. A handler that
-// panics after Park cuts the answer off. A nil cfg means the defaults: without Close the request is answered 503 after DefaultParkTimeout.
+// The answer begins with the fields, the status and the bytes that the handler has set and written before. After Park, w must not be used: its
+// methods that write return ErrParked. Park discards the rest of the request's body, as the server does when a handler returns. If the handler
+// panics after Park, the answer is cut off. A nil cfg means the defaults: without Close the request is answered 503 after DefaultParkTimeout.
 //
 // With HTTP/2 the goroutine of the request waits until the Parked has ended.
 //
 // Errors: http.ErrNotSupported if w is not of a request of a Server, or wrapped by a type without Unwrap; ErrParked if Park was called for
-// the request before; http.ErrHijacked; server.ErrReplyEnded if the handler has returned, for which HTTP/2 has http.ErrNotSupported, too. After an error nothing has changed. May
-// block; not in a callback.
+// the request before; http.ErrHijacked; server.ErrReplyEnded if the handler has returned, with HTTP/2 http.ErrNotSupported. After these,
+// nothing has changed. server.ErrClosed, with the reason, if the connection has ended: then no answer can be sent. May block; not in a callback.
 func Park(w http.ResponseWriter, r *http.Request, cfg *ParkConfig) (*Parked, error) {
 	var c ParkConfig
 	if cfg != nil {
@@ -145,12 +146,12 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	x := r.req.Context().(*requestContext) //nolint:forcetypeassert // r.req is the server's own
 	x.park(p)
 	r.phase, r.buf, r.header, r.snapshot = phaseParked, nil, nil, nil
-	p.c.sc.SetTimeouts(server.Timeouts{Idle: server.Unlimited, Write: p.c.h.s.patience(cfg.WriteTimeout)})
+	p.c.sc.SetTimeouts(server.Timeouts{Idle: server.Unlimited, Write: p.c.h.s.parkWriteTimeout(cfg.WriteTimeout)})
 	if err := p.c.sc.SetHandler((*parkHandler)(p)); err != nil {
 		return err
 	}
 	p.c.h.s.parked.Add(1)
-	if err := r.w.Flush(); err != nil { // the handler before may have been told of the end of the connection, if the server ends
+	if err := r.w.Flush(); err != nil { // the connection may have ended before SetHandler, and then the Parked is not called
 		p.lose(err)
 		return err
 	}
@@ -158,8 +159,8 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	return nil
 }
 
-// patience returns the time for which output of a parked answer may wait for its client.
-func (s *Server) patience(d time.Duration) time.Duration {
+// parkWriteTimeout returns d, a WriteTimeout of a ParkConfig, or its default.
+func (s *Server) parkWriteTimeout(d time.Duration) time.Duration {
 	if d == 0 {
 		d = s.IdleTimeout
 	}
@@ -169,5 +170,5 @@ func (s *Server) patience(d time.Duration) time.Duration {
 	return d
 }
 
-// Parked returns the number of requests that wait after Park for their end. Any goroutine.
+// Parked returns the number of requests whose Parked has not ended. Any goroutine.
 func (s *Server) Parked() int { return int(s.parked.Load()) }

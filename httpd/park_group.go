@@ -7,18 +7,18 @@ import (
 
 // A GroupConfig is the configuration of a Group. The zero value of each field means its default.
 type GroupConfig struct {
-	// KeepSlow keeps a member in the group that does not take a broadcast because MaxPending of its ParkConfig is reached: it misses the
-	// broadcast, which the result of Broadcast tells. Otherwise the member is cut off with Abort, so that a client never takes an answer with a gap
-	// for a complete one.
+	// KeepSlow keeps a member that refuses a broadcast because MaxPending of its ParkConfig is reached. Its client misses the broadcast, which
+	// the result of Broadcast reports. Otherwise such a member is cut off with Abort, so that no client takes an answer with a gap for a
+	// complete one.
 	KeepSlow bool
 	// OnLeave, if set, is called once for each member that leaves the group other than by Remove, with the reason: context.Canceled
-	// after Close and Abort, an error that matches server.ErrFull for a member that was cut off, and otherwise the cause of ParkConfig.OnGone. It is called on any
-	// goroutine, also on a loop and during Broadcast, and must not block.
+	// after Close and Abort, an error that matches server.ErrFull for a member that was cut off, and otherwise the cause as in
+	// ParkConfig.OnGone. It is called on any goroutine, also on a loop and during Broadcast, and must not block.
 	OnLeave func(p *Parked, reason error)
 }
 
-// A Group is a set of parked answers that are written together. An answer leaves it when it ends, and when its client goes away or Shutdown
-// begins: then the group also closes it. A Group has no goroutine. All methods may be called from any goroutine, also at the same time.
+// A Group is a set of parked answers that are written together. An answer leaves it when it ends. It also leaves, and the group closes it, when
+// its client goes away or Shutdown begins. A Group has no goroutine. All methods may be called from any goroutine, also at the same time.
 type Group struct {
 	keepSlow bool
 	onLeave  func(*Parked, error)
@@ -37,7 +37,8 @@ func NewGroup(cfg *GroupConfig) *Group {
 }
 
 // Add makes p a member, which gets the broadcasts from now on. Errors: ErrInvalid if p is in a group; ErrEnded or server.ErrClosed if it has
-// ended; the cause of ParkConfig.OnGone if its client has gone or Shutdown has begun. After an error p is as it was. Any goroutine.
+// ended; if its client has gone or Shutdown has begun, the cause as in ParkConfig.OnGone. After an error p is unchanged, and the program still
+// has to complete it. Any goroutine.
 func (g *Group) Add(p *Parked) error {
 	g.mu.Lock()
 	p.mu.Lock()
@@ -84,7 +85,7 @@ func (g *Group) remove(p *Parked) bool {
 	return true
 }
 
-// leave is called when p has ended.
+// leave removes p, and calls onLeave if p was a member. Without p's mu.
 func (g *Group) leave(p *Parked, reason error) {
 	if g.Remove(p) && g.onLeave != nil {
 		g.onLeave(p, reason)

@@ -26,7 +26,7 @@ var parkStates = [...]string{parkOpen: "open", parkClosing: "closing", parkEnded
 // String returns the state's name.
 func (s parkState) String() string { return parkStates[s] }
 
-// A Parked is the answer to a request after Park. It is a http.ResponseWriter whose methods never wait, and may be called from any
+// A Parked is the answer to a request after Park. It is an http.ResponseWriter whose methods never wait, and may be called from any
 // goroutine, also from several at a time, except that the http.Header that Header returns is for one goroutine at a time.
 //
 // As in package net/http, up to 2 KB of the body are gathered before the head is sent; an answer that is complete then has a

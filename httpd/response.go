@@ -43,15 +43,15 @@ type response struct {
 	req     *http.Request
 	reqBody *requestBody
 
-	header   http.Header // of the handler; nil until it asks for it
-	snapshot http.Header // what header was at WriteHeader
+	header   http.Header // of the handler; nil until it calls Header
+	snapshot http.Header // the copy of header that WriteHeader has made, which is sent
 	buf      *[]byte     // gathered bytes of the body; from buffers
 	length   int64       // the Content-Length; -1 if it is not known
 	written  int64       // bytes of the body that the handler has written
 	trailers []string    // canonical names that the handler has announced
 	err      error       // of a write to the connection
 	gone     chan bool   // of CloseNotify; nil before
-	sink     *[]byte     // receives the output of a parked answer, during a call of its methods; otherwise nil
+	sink     *[]byte     // receives the output during a call of a method of a Parked; otherwise nil
 	status   int
 	phase    responsePhase
 
@@ -226,7 +226,7 @@ func (r *response) sendHead(next []byte) {
 		body = *r.buf
 	}
 	first := body
-	switch { // the type of the content is found in first
+	switch { // the Content-Type is detected from first
 	case len(body) == 0:
 		first = next
 	case len(body) < sniffed: // the buffer has room for more than these
@@ -285,7 +285,7 @@ func (r *response) output(p []byte) (int, error) {
 // Flush implements http.Flusher.
 func (r *response) Flush() { _ = r.FlushError() } // the interface has no error
 
-// FlushError sends what was written so far. http.ResponseController uses it.
+// FlushError sends the head and what was written so far. http.ResponseController uses it.
 func (r *response) FlushError() error {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
@@ -294,7 +294,7 @@ func (r *response) FlushError() error {
 		return ErrParked
 	case phaseEnded:
 		return server.ErrReplyEnded
-	case phaseBegun: // like WriteHeader, but the head is sent before it can be changed
+	case phaseBegun: // as WriteHeader, but without a copy of the fields, since the head is sent at once
 		r.reqBody.stopContinue()
 		r.setStatus(http.StatusOK)
 		r.snapshot = r.header
@@ -310,9 +310,9 @@ func (r *response) FlushError() error {
 	return r.err
 }
 
-// flushOutput makes what was written output of the connection, and keeps the error.
+// flushOutput gives what was written to the connection, and keeps the error.
 func (r *response) flushOutput() {
-	if r.sink != nil { // the Parked does it
+	if r.sink != nil { // Parked.output does it
 		return
 	}
 	if err := r.w.Flush(); err != nil {
@@ -346,7 +346,7 @@ func (r *response) finish() (reuse bool) {
 	return !r.closes && !isShort && r.err == nil && r.reqBody.discardRest()
 }
 
-// discard drops what was not sent.
+// discard ends the answer without what was gathered and not sent.
 func (r *response) discard() {
 	r.phase = phaseEnded
 	r.dropBuf()

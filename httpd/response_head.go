@@ -13,35 +13,35 @@ import (
 	"github.com/evmq/evmq/httpd/internal/http1"
 )
 
-// A head is what the server adds to the fields of the handler.
+// A head says how the head of an answer differs from the fields that the handler has set.
 type head struct {
-	length     int64     // the Content-Length to add; -1 for none
-	kind       string    // the Content-Type to add; "" for none
-	connection string    // the value of Connection to add; "" for none
-	excluded   [8]string // the first are the fields of the handler that are not sent
-	excludes   int       // their number
+	length      int64     // the Content-Length to add; -1 for none
+	contentType string    // the Content-Type to add; "" for none
+	connection  string    // the value of Connection to add; "" for none
+	excluded    [8]string // excluded[:excludes] are the fields of the handler that are not sent
+	excludes    int
 }
 
-// exclude adds fields of the handler that are not sent.
+// exclude leaves out fields of the handler.
 func (h *head) exclude(names ...string) { h.excludes += copy(h.excluded[h.excludes:], names) }
 
 var headBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// writeHead sends the head and body, the gathered bytes of the body, which are all of it if the handler has returned. first are bytes at the
-// beginning of the body.
+// writeHead sends the head and body, which has the gathered bytes. If the handler has returned, these are all of the body. first has the
+// bytes at the beginning of the body from which the Content-Type is detected.
 func (r *response) writeHead(first, body []byte) {
 	header := r.snapshot
 	h := head{length: -1}
 	r.announceTrailers(header)
 	te := firstValue(header["Transfer-Encoding"])
-	_, hasLength := header["Content-Length"] // without a value if none is to be added
+	_, hasLength := header["Content-Length"] // a key without values means that none is to be added
 	if r.isDone && len(r.trailers) == 0 && te == "" && allowsBody(r.status) && !hasLength && (!r.isHEAD || len(body) > 0) {
 		r.length = int64(len(body))
 		h.length = r.length
 	}
 	r.decideReuse(&h, header)
 	r.consumeBody(&h)
-	r.decideKind(&h, header, te, first)
+	r.decideContentType(&h, header, te, first)
 	r.decideFraming(&h, te)
 	if r.closes && !http1.HasWord(firstValue(header["Connection"]), "close") && r.status != http.StatusSwitchingProtocols {
 		h.exclude("Connection")
@@ -86,7 +86,7 @@ func firstValue(values []string) string {
 func (r *response) announceTrailers(header http.Header) {
 	for key := range header {
 		if strings.HasPrefix(key, http.TrailerPrefix) {
-			r.trailers = append(r.trailers, "") // fields follow whose names are not announced
+			r.trailers = append(r.trailers, "") // there is a trailer, although no name is announced
 			break
 		}
 	}
@@ -131,8 +131,8 @@ func (r *response) consumeBody(h *head) {
 	}
 }
 
-// decideKind finds the Content-Type, if the handler has not set it.
-func (r *response) decideKind(h *head, header http.Header, te string, first []byte) {
+// decideContentType detects the Content-Type, if the handler has not set it.
+func (r *response) decideContentType(h *head, header http.Header, te string, first []byte) {
 	if !allowsBody(r.status) {
 		h.exclude("Content-Length", "Transfer-Encoding")
 		if r.status == http.StatusNotModified {
@@ -141,7 +141,7 @@ func (r *response) decideKind(h *head, header http.Header, te string, first []by
 		return
 	}
 	if _, ok := header["Content-Type"]; !ok && firstValue(header["Content-Encoding"]) == "" && te == "" && len(first) > 0 {
-		h.kind = contentType(first)
+		h.contentType = contentType(first)
 	}
 }
 
@@ -207,7 +207,7 @@ func appendFields(b []byte, header http.Header, exclude []string) []byte {
 
 var lineEnds = strings.NewReplacer("\n", " ", "\r", " ")
 
-// cleanValue returns a value without ends of line, so that no handler can be made to send fields or a body of a client's choice.
+// cleanValue returns a value without ends of line, since a handler may have got it from a client that wants to add fields or a body to the answer.
 func cleanValue(value string) string {
 	if strings.ContainsAny(value, "\r\n") {
 		value = lineEnds.Replace(value)
@@ -223,8 +223,8 @@ func (r *response) appendAdded(b []byte, h *head, header http.Header) []byte {
 	if h.length >= 0 {
 		b = append(strconv.AppendInt(append(b, "Content-Length: "...), h.length, 10), "\r\n"...)
 	}
-	if h.kind != "" {
-		b = append(append(append(b, "Content-Type: "...), h.kind...), "\r\n"...)
+	if h.contentType != "" {
+		b = append(append(append(b, "Content-Type: "...), h.contentType...), "\r\n"...)
 	}
 	if h.connection != "" {
 		b = append(append(append(b, "Connection: "...), h.connection...), "\r\n"...)

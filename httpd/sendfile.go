@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// smallFile is the largest number of bytes of a file that are read and written: for these, that costs less than sendfile.
+// smallFile is the length up to which a file is read and written, which costs less than sendfile.
 const smallFile = 16 << 10
 
-// ReadFrom implements io.ReaderFrom. The kernel sends files without copying them into the program, and no goroutine waits for it.
+// ReadFrom implements io.ReaderFrom. A file is sent by sendfile, without a copy in the program, and no goroutine waits for that.
 func (r *response) ReadFrom(src io.Reader) (int64, error) {
 	if n, ok, err := r.sendFile(src); ok {
 		return n, err
@@ -69,8 +69,7 @@ func (r *response) sendFile(src io.Reader) (n int64, ok bool, err error) {
 
 var errNoFile = errors.New("httpd: the body is not sent as a file")
 
-// prepareFile sends the head before n bytes of f, whose first bytes tell the type of the content. It returns errNoFile if the body cannot be
-// sent by SendFile.
+// prepareFile sends the head before n bytes of f at the offset. It returns errNoFile if the body cannot be sent by SendFile.
 func (r *response) prepareFile(f *os.File, offset, n int64) error {
 	if r.phase == phaseBegun {
 		r.WriteHeader(http.StatusOK)

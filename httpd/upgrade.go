@@ -8,7 +8,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// An Upgrader is a http.ResponseWriter that can pass its connection to a handler of another protocol. That of a request of HTTP/1.1 that a
+// An Upgrader is an http.ResponseWriter that can pass its connection to a handler of another protocol. That of a request of HTTP/1.1 that a
 // Server serves is one. Upgrade finds it behind the wrappers of middleware.
 type Upgrader interface {
 	// UpgradeTo is Upgrade for this ResponseWriter. May block; not in a callback.
@@ -20,14 +20,14 @@ type Upgrader interface {
 // request has returned; then the connection holds no goroutine. Its Open is not called. The deadlines of the connection are still those of
 // the Server, unless next changes them by SetTimeouts.
 //
-// next is called before anything is sent. If it returns an error, Upgrade returns that, and the request is to be answered otherwise. Output that
-// another goroutine writes to the connection before Upgrade has returned may precede the answer. After Upgrade, the methods of w fail as
-// after Hijack. A handler of the request that panics then ends the connection.
+// next is called on the goroutine of Upgrade, before anything is sent. If it returns an error, Upgrade returns that, and the handler of the request
+// has to answer by w. Output that another goroutine writes to the connection before Upgrade has returned may precede the answer. After Upgrade,
+// the methods of w fail as after Hijack. If the handler of the request then panics, the connection ends.
 //
-// Wrappers of a ResponseWriter have a method Unwrap() http.ResponseWriter, as for http.ResponseController. Errors: http.ErrNotSupported if
-// there is no Upgrader behind w, as with HTTP/2, HTTP/1.0 and other servers, if the answer has begun, or if the request has a body that was
-// not read; http.ErrHijacked after Hijack or Upgrade; http.ErrServerClosed during Shutdown; an error that matches net.ErrClosed if the
-// connection has ended; server.ErrInvalid if the Handler is invalid. May block; not in a callback.
+// w may be wrapped by middleware that has a method Unwrap, as for http.ResponseController. Errors: http.ErrNotSupported if there is no Upgrader
+// behind w, as with HTTP/2 and other servers, if the request is of HTTP/1.0, if the answer has begun, or if the request has a body that was not
+// read; http.ErrHijacked after Hijack or Upgrade; ErrParked after Park; http.ErrServerClosed during Shutdown; server.ErrInvalid if the
+// Handler is invalid; an error that matches net.ErrClosed if the connection has ended. May block; not in a callback.
 func Upgrade(w http.ResponseWriter, header http.Header, next func(c *server.Conn) (server.Handler, error)) error {
 	for {
 		switch x := w.(type) {

@@ -45,7 +45,7 @@ type Config struct {
 	Clock event.Clock
 }
 
-// A Group is a set of streams that get the same events. It is a http.Handler, which adds the streams of its requests. It holds no
+// A Group is a set of streams that get the same events. It is an http.Handler, which adds the streams of its requests. It holds no
 // goroutine. All methods may be called from any goroutine, also at the same time.
 type Group struct {
 	cfg     Config

@@ -7,7 +7,7 @@
 //	mux.Handle("/echo", echo)
 //	log.Fatal(httpd.ListenAndServe(":8080", mux))
 //
-// A [Handler] answers the opening handshake, as a http.Handler or by [Handler.Upgrade] in a handler of the program. From then on the loop of the
+// A [Handler] answers the opening handshake, as an http.Handler or by [Handler.Upgrade] in a handler of the program. From then on the loop of the
 // connection reads its frames, and a message is given to Config.Message: on the loop while that is quick, otherwise on a worker; see
 // server.Placement. The messages of a WebSocket are handled one at a time, in their order. A WebSocket that waits for a message holds no
 // goroutine and no buffer.

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Handler is a http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. It may be used for many
+// A Handler is an http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. It may be used for many
 // paths and servers; their WebSockets share what it measures and limits. Package httpd has to serve the requests.
 type Handler struct {
 	cfg      *Config

@@ -1,0 +1,76 @@
+package websocket_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+
+	"github.com/evmq/evmq/httpd"
+	"github.com/evmq/evmq/httpd/websocket"
+	"github.com/evmq/evmq/server"
+)
+
+// Each message is sent back.
+func Example() {
+	echo, err := websocket.NewHandler(&websocket.Config{
+		Message: func(w websocket.Reply, t websocket.MessageType, p []byte) { _ = w.WriteMessage(t, p) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	http.Handle("/echo", echo)
+	log.Fatal(httpd.ListenAndServe(":8080", nil))
+}
+
+// A message of a client is sent to all clients. Here there is one, which Dial has connected.
+func ExampleGroup() {
+	var room websocket.Group
+	handler, err := websocket.NewHandler(&websocket.Config{
+		Opened: func(c *websocket.Conn, _ *http.Request) { room.Add(c) },
+		Message: func(_ websocket.Reply, t websocket.MessageType, p []byte) {
+			m, err := websocket.Prepare(t, p)
+			if err != nil {
+				log.Print(err)
+				return
+			}
+			for _, refused := range room.Broadcast(m, nil) {
+				log.Print(refused)
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := &httpd.Server{Handler: handler}
+	go func() { _ = srv.Serve(l) }()                          // http.ErrServerClosed
+	defer func() { _ = srv.Shutdown(context.Background()) }() // the WebSockets are closed
+
+	received := make(chan string, 1)
+	member, err := websocket.NewHandler(&websocket.Config{
+		Message: func(_ websocket.Reply, t websocket.MessageType, p []byte) { received <- fmt.Sprintf("%v: %s", t, p) },
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	loops := new(server.Server) // serves the WebSockets of Dial
+	if err := loops.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = loops.Close() }() // the program ends
+	c, err := websocket.Dial(context.Background(), "ws://"+l.Addr().String(), &websocket.DialConfig{Server: loops, Handler: member})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := c.WriteText("hello"); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-received)
+	_ = c.Close(websocket.CloseNormal, "") // fails if the server has closed it
+	// Output: text: hello
+}
