@@ -71,8 +71,7 @@ func ExamplePark() {
 		log.Fatal(err)
 	}
 	srv := &httpd.Server{Handler: http.HandlerFunc(next)}
-	go func() { _ = srv.Serve(l) }()                          // http.ErrServerClosed
-	defer func() { _ = srv.Shutdown(context.Background()) }() // all requests are answered
+	go func() { _ = srv.Serve(l) }() // returns http.ErrServerClosed
 
 	answers := make(chan string)
 	for range 2 {
@@ -89,6 +88,9 @@ func ExamplePark() {
 	}
 	fmt.Println(<-answers)
 	fmt.Println(<-answers)
+	if err := srv.Shutdown(context.Background()); err != nil {
+		log.Fatal(err)
+	}
 	// Output:
 	// rain <nil>
 	// rain <nil>

@@ -3,6 +3,7 @@ package sse_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -48,18 +49,19 @@ func ExampleStart() {
 		log.Fatal(err)
 	}
 	srv := &httpd.Server{Handler: http.HandlerFunc(handler)}
-	go func() { _ = srv.Serve(l) }()                          // http.ErrServerClosed
-	defer func() { _ = srv.Shutdown(context.Background()) }() // the stream has ended
+	go func() { _ = srv.Serve(l) }() // returns http.ErrServerClosed
 
 	resp, err := http.Get("http://" + l.Addr().String()) //nolint:noctx // an example
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }() // it was read
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		if lines.Text() != "" {
 			fmt.Println(lines.Text())
 		}
+	}
+	if err := errors.Join(resp.Body.Close(), srv.Shutdown(context.Background())); err != nil {
+		log.Fatal(err)
 	}
 	// Output:
 	// event: price

@@ -48,8 +48,7 @@ func ExampleGroup() {
 		log.Fatal(err)
 	}
 	srv := &httpd.Server{Handler: handler}
-	go func() { _ = srv.Serve(l) }()                          // http.ErrServerClosed
-	defer func() { _ = srv.Shutdown(context.Background()) }() // the WebSockets are closed
+	go func() { _ = srv.Serve(l) }() // returns http.ErrServerClosed
 
 	received := make(chan string, 1)
 	member, err := websocket.NewHandler(&websocket.Config{
@@ -62,7 +61,6 @@ func ExampleGroup() {
 	if err := loops.Start(); err != nil {
 		log.Fatal(err)
 	}
-	defer func() { _ = loops.Close() }() // the program ends
 	c, err := websocket.Dial(context.Background(), "ws://"+l.Addr().String(), &websocket.DialConfig{Server: loops, Handler: member})
 	if err != nil {
 		log.Fatal(err)
@@ -71,6 +69,10 @@ func ExampleGroup() {
 		log.Fatal(err)
 	}
 	fmt.Println(<-received)
-	_ = c.Close(websocket.CloseNormal, "") // fails if the server has closed it
+	for _, end := range []func(context.Context) error{srv.Shutdown, loops.Shutdown} { // the WebSocket is closed in order
+		if err := end(context.Background()); err != nil {
+			log.Fatal(err)
+		}
+	}
 	// Output: text: hello
 }
