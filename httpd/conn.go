@@ -185,9 +185,9 @@ func (h *connHandler) malformed(sc *server.Conn, err error) {
 	_ = sc.WriteNotify(refusal(refused), func(error) { linger(sc) }) // fails if the connection is closed
 }
 
-// close closes the connection when the reply and all output before it are sent. While output waits, the connection ends if the client takes none of it
-// for IdleTimeout: a client that pauses for a short time must not lose its answer. After the output, the client has a short time to close its
-// half. notify is Notify of the reply.
+// close closes the connection when the reply and all output before it are sent. While output waits, the connection ends if the client takes
+// none of it for IdleTimeout: a client that pauses for a short time must not lose its answer. After the output, the client has a short time
+// to close its half. notify is Notify of the reply.
 func (c *conn) close(notify func(done func(error)) error) {
 	sc := c.sc
 	_ = notify(func(error) { linger(sc) }) // fails if the connection is closed

@@ -4,10 +4,11 @@
 //
 //	log.Fatal(httpd.ListenAndServe(":8080", handler)) // was: http.ListenAndServe
 //
-// The types are those of net/http: http.Handler, http.ResponseWriter, http.Request, and with them every router and middleware. A [Server] has
-// the fields and methods of http.Server. What differs is where handlers run: a connection that waits for its next request holds no goroutine and
-// no buffer. A handler runs on the loop that has read the request while handlers of its route are quick, and otherwise on one of the workers;
-// see [server.Placement]. A route is the method and the first two segments of the path, or what Server.Route returns.
+// The types are those of net/http: http.Handler, http.ResponseWriter, http.Request, and with them every router and middleware. A [Server]
+// has the fields and methods of http.Server. Only the place where handlers run is different: a connection that waits for its next request
+// holds no goroutine and no buffer. A handler runs on the loop that has read the request while handlers of its route are quick, and
+// otherwise on one of the workers; see [server.Placement]. A route is the method and the first two segments of the path, or what
+// Server.Route returns.
 //
 // # Differences from package net/http
 //
@@ -62,8 +63,9 @@
 //	waiting.Complete(news, nil)
 //
 // Until the answer is complete the request counts as in progress: the next request of its connection waits, and Shutdown waits for it. Its
-// context ends before only if the client goes away or Shutdown begins. The methods of a Parked never wait. Each write is accepted or refused, the output that a client has not taken is
-// limited, and Notify reports the outcome. A [Group] encodes a text once and sends it to many answers.
+// context ends before only if the client goes away or Shutdown begins. The methods of a Parked never wait. Each write is accepted or
+// refused, the output that a client has not taken is limited, and Notify reports the outcome. A [Group] encodes a text once and sends it to
+// many answers.
 //
 // A parked stream takes about 700 bytes in all, connection included. The http.Request is released as soon as neither the program nor a goroutine
 // that waits for its context refers to it. Up to 2 KB of an answer that are gathered before the head is sent do not count in MaxBuffered. Package
@@ -71,13 +73,13 @@
 //
 // # Other protocols
 //
-// Package [github.com/evmq/evmq/httpd/websocket] serves WebSockets in a handler. [Upgrade] passes the connection of a request to a server.Handler of any other
-// protocol. Such a connection stays on its loop, and holds no goroutine.
+// Package [github.com/evmq/evmq/httpd/websocket] serves WebSockets in a handler. [Upgrade] passes the connection of a request to a
+// server.Handler of any other protocol. Such a connection stays on its loop, and holds no goroutine.
 //
 // # HTTP/2
 //
-// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It counts
-// in MaxConns, Shutdown waits for its requests, and IdleTimeout ends it when it has none. Park works, with these differences: the goroutine of
-// the request waits and writes the answer, output that waits for the client does not count in MaxBuffered, and the context of the request does not end
-// when Shutdown begins.
+// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It counts in
+// MaxConns, Shutdown waits for its requests, and IdleTimeout ends it when it has none. Park works, with these differences: the goroutine of
+// the request waits and writes the answer, output that waits for the client does not count in MaxBuffered, and the context of the request
+// does not end when Shutdown begins.
 package httpd

@@ -29,9 +29,9 @@ var differences = map[string]string{
 	"lf": "a line feed without a carriage return", "fold": "a folded line in the head or in a trailer", "trailer-space": "a space before the colon in a trailer",
 	"lengths": "more than one Content-Length even if they are equal", "length-and-encoding": "Content-Length beside Transfer-Encoding",
 	"encoding-1.0": "Transfer-Encoding in HTTP/1.0", "chunk-extension": "chunk extensions that do not follow the grammar of RFC 9112",
-	"empty-lines": "more than one empty line before a request", "trailer-name": "fields of the head, such as Host, in Trailer",
+	"empty-lines": "more than one empty line before a request", "trailer-name": "a field Trailer that announces a field which a trailer must not have, such as Host",
 	"preface": "the preface of HTTP/2 without TLS", "empty-line": "One empty line before a request is ignored", "chunk-space": "A space or a tab before the semicolon of a chunk extension is ignored",
-	"trailer-field": "Fields of the head that are in a trailer are left out of Request.Trailer", "cut": "A connection that ends within a request gets 400",
+	"trailer-field": "Fields that a trailer must not have, such as Host, are left out of Request.Trailer", "cut": "A client that closes its sending half within the head of a request gets 400",
 }
 
 // A publicInput is a line of testdata/inputs.

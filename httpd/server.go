@@ -45,8 +45,9 @@ type Server struct {
 	HTTP2 *http.HTTP2Config
 
 	// ReadHeaderTimeout limits the time from the first byte of a request to the end of its head; for the first request of a connection it
-	// counts from accept, with TLS from the end of the handshake. Without ReadTimeout, it also limits the time in which the server reads the rest of a body that the handler has not
-	// read; it reads up to 256 KB of it. 0 means DefaultReadHeaderTimeout; a negative value means no limit.
+	// counts from accept, with TLS from the end of the handshake. Without ReadTimeout, it also limits the time in which the server reads
+	// the rest of a body that the handler has not read; it reads up to 256 KB of it. 0 means DefaultReadHeaderTimeout; a negative value
+	// means no limit.
 	ReadHeaderTimeout time.Duration
 	// ReadTimeout limits the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
 	// In package net/http, ReadTimeout includes the head.
@@ -163,9 +164,9 @@ func (s *Server) listen(service string) (net.Listener, error) {
 // Serve serves HTTP on the connections of l until Shutdown or Close is called, and closes l. It may be called for several listeners. It always
 // returns an error.
 //
-// Errors: http.ErrServerClosed after Shutdown or Close; ErrInvalid and server.ErrInvalid for a field; server.ErrUnsupported for a listener of
-// package crypto/tls, in place of which ServeTLS is called with the listener beneath it, and for one whose connections have no descriptor; the system's.
-// May block; not in a callback.
+// Errors: http.ErrServerClosed after Shutdown or Close; ErrInvalid and server.ErrInvalid for a field; server.ErrUnsupported for a listener
+// of package crypto/tls, in place of which ServeTLS is called with the listener beneath it, and for one whose connections have no
+// descriptor; the system's. May block; not in a callback.
 func (s *Server) Serve(l net.Listener) error { return s.serve(l, nil) }
 
 // ServeTLS is Serve for HTTPS. The files are those of ListenAndServeTLS. May block; not in a callback.
@@ -246,9 +247,9 @@ func (s *Server) isClosed() bool { return serverState(s.state.Load()) == serverC
 func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
 
 // SetKeepAlivesEnabled says whether connections are used for more than one request, which is the default. SetKeepAlivesEnabled(false) makes
-// each connection end with its next answer, and closes connections that wait for another request at once. It does not close those that have not
-// served a request, those with HTTP/2, and those that were upgraded. A program may call it while it is short of resources, or before Shutdown. Any
-// goroutine.
+// each connection end with its next answer, and closes connections that wait for another request at once. It does not close those that have
+// not served a request, those with HTTP/2, and those that were upgraded. A program may call it while it is short of resources, or before
+// Shutdown. Any goroutine.
 func (s *Server) SetKeepAlivesEnabled(v bool) {
 	s.noKeepAlives.Store(!v)
 	s.mu.Lock()

@@ -15,14 +15,14 @@ type Upgrader interface {
 	UpgradeTo(header http.Header, next func(c *server.Conn) (server.Handler, error)) error
 }
 
-// Upgrade answers a request with 101 Switching Protocols and the fields of header, such as Connection and Upgrade, and makes the Handler that
-// next returns the handler of the connection. The bytes that the client has sent after the request are given to that Handler when the handler of the
-// request has returned; then the connection holds no goroutine. Its Open is not called. The deadlines of the connection are still those of
-// the Server, unless next changes them by SetTimeouts.
+// Upgrade answers a request with 101 Switching Protocols and the fields of header, such as Connection and Upgrade, and makes the Handler
+// that next returns the handler of the connection. The bytes that the client has sent after the request are given to that Handler when the
+// handler of the request has returned; then the connection holds no goroutine. Its Open is not called. The deadlines of the connection are
+// still those of the Server, unless next changes them by SetTimeouts.
 //
-// next is called on the goroutine of Upgrade, before anything is sent. If it returns an error, Upgrade returns that, and the handler of the request
-// has to answer by w. Output that another goroutine writes to the connection before Upgrade has returned may precede the answer. After Upgrade,
-// the methods of w fail as after Hijack. If the handler of the request then panics, the connection ends.
+// next is called on the goroutine of Upgrade, before anything is sent. If it returns an error, Upgrade returns that, and the handler of the
+// request has to answer by w. Output that another goroutine writes to the connection before Upgrade has returned may precede the answer.
+// After Upgrade, the methods of w fail as after Hijack. If the handler of the request then panics, the connection ends.
 //
 // w may be wrapped by middleware that has a method Unwrap, as for http.ResponseController. Errors: http.ErrNotSupported if there is no Upgrader
 // behind w, as with HTTP/2 and other servers, if the request is of HTTP/1.0, if the answer has begun, or if the request has a body that was not
