@@ -16,15 +16,16 @@
 // # Events
 //
 // [Event.Append] writes the format. Each line of the data becomes a field of its own, whatever ends it: a line feed, a carriage return, or
-// both; the client joins them with line feeds. An ID or a name with the end of a line, an ID with a NUL, which clients ignore, and text that is
-// not UTF-8, which they change, are refused with [ErrInvalid].
+// both; the client joins them with line feeds. A name with the end of a line, an ID that the client could not send back as Last-Event-ID, and
+// text that is not UTF-8, which clients change, are refused with [ErrInvalid].
 //
 // # Reconnects
 //
 // When its connection ends, EventSource connects again, after the time of Retry, and sends the ID of the last event that it has received. A
 // Group keeps its latest events, and sends the client those after this one; if it does not have it any more, all that it has. So no event of
 // the history is lost, in the order of the events, and none comes twice. Events without an ID get one from the Group, which differs from those
-// of other Groups and of earlier runs of the program. Config.Replay has older events, from a store of the program.
+// of other Groups and of earlier runs of the program. Config.Replay has older events, from a store of the program. A client that has missed much
+// gets it as it reads, and joins the others when it has all of it.
 //
 // # Slow clients
 //

@@ -12,10 +12,14 @@ import (
 // ErrInvalid reports a field of an Event that the format cannot express, or a wrong configuration. The text names the field.
 var ErrInvalid = errors.New("sse: invalid event or configuration")
 
+// MaxID is the limit of Event.ID, in bytes. Servers and proxies refuse requests with longer fields.
+const MaxID = 4 << 10
+
 // An Event is a message to the client.
 type Event struct {
-	// ID is the client's position in the stream, which it sends as Last-Event-ID when it connects again. "" leaves it as it is; in a Group
-	// the Group then chooses one.
+	// ID is the client's position in the stream, which it sends as Last-Event-ID when it connects again. So it is limited to what a field of a
+	// head carries unchanged: at most MaxID bytes, no control characters but tabs, and neither a space nor a tab at its beginning or end. ""
+	// leaves it as it is; in a Group the Group then chooses one.
 	ID string
 	// Name is the type of the event, for addEventListener. "" means "message".
 	Name string
@@ -45,8 +49,12 @@ func (e *Event) Append(b []byte) ([]byte, error) {
 // check returns an error if a field cannot be sent.
 func (e *Event) check() error {
 	switch {
-	case strings.ContainsAny(e.ID, "\r\n\x00"):
-		return fmt.Errorf("%w: ID %q has the end of a line or a NUL", ErrInvalid, e.ID)
+	case len(e.ID) > MaxID:
+		return fmt.Errorf("%w: ID has %d bytes, the limit is %d", ErrInvalid, len(e.ID), MaxID)
+	case strings.ContainsFunc(e.ID, isControl):
+		return fmt.Errorf("%w: ID %q has a control character", ErrInvalid, e.ID)
+	case strings.Trim(e.ID, " \t") != e.ID:
+		return fmt.Errorf("%w: ID %q begins or ends with a space", ErrInvalid, e.ID)
 	case strings.ContainsAny(e.Name, "\r\n"):
 		return fmt.Errorf("%w: Name %q has the end of a line", ErrInvalid, e.Name)
 	case e.Retry < 0:
@@ -60,6 +68,9 @@ func (e *Event) check() error {
 	}
 	return nil
 }
+
+// isControl reports whether r is a control character that a field of a head cannot have.
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // appendRetry appends the field retry.
 func appendRetry(b []byte, d time.Duration) []byte {

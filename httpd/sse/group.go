@@ -31,10 +31,12 @@ type Config struct {
 	History, HistoryBytes int
 	// Replay, if set, returns events after the one with the ID, which the history does not have, in their order and with their IDs: for example
 	// from a store. It may return some of them: then it is called again, with the last of these IDs, until that one is in the history, or
-	// it returns none. An error is the answer 500 to the client. It is called on the goroutine of the request, and may block.
+	// it returns none, or 1 MB were returned: then the stream ends after these events, and the client continues by its reconnect. An error is
+	// the answer 500 to the client. It is called on the goroutine of the request, and may block.
 	Replay func(r *http.Request, lastID string) ([]Event, error)
-	// MaxPending limits the output of each stream that the kernel has not taken, in bytes; events for a client that connects again may exceed
-	// it. 0 means DefaultMaxPending; a negative value means no limit but that of the connection.
+	// MaxPending limits the output of each stream that the kernel has not taken, in bytes: above it, one event may exceed it, and those of one
+	// call of Replay. A client that connects again gets the events that it has missed in pieces, as it reads them. 0 means DefaultMaxPending; a
+	// negative value means no limit but that of the connection.
 	MaxPending int
 	// KeepSlow keeps a stream whose MaxPending is reached: its client misses the event. Otherwise the stream is cut off, and the client connects again.
 	KeepSlow bool
@@ -51,9 +53,11 @@ type Group struct {
 	cfg     Config
 	prefix  string // of the IDs that the Group chooses
 	members *httpd.Group
+	onGone  func(*httpd.Parked, error) // is gone
 
-	mu        sync.Mutex // guards what follows, and orders the events for the streams and the history
-	number    uint64     // of IDs that the Group has chosen
+	mu        sync.Mutex            // guards what follows, and orders the events for the streams and the history
+	behind    map[*httpd.Parked]int // streams that are not members yet, with the number of the next event; see follow
+	number    uint64                // of IDs that the Group has chosen
 	history   history
 	timer     event.ClockTimer // of KeepAlive; nil before the first stream
 	isTicking bool             // timer runs
@@ -88,12 +92,16 @@ func NewGroup(cfg *Config) (*Group, error) {
 	if c.OnLeave != nil {
 		members.OnLeave = func(p *httpd.Parked, reason error) { c.OnLeave(Stream{p}, reason) }
 	}
-	g.members = httpd.NewGroup(&members)
+	g.members, g.onGone = httpd.NewGroup(&members), g.gone
 	return g, nil
 }
 
 // Len returns the number of streams. Any goroutine.
-func (g *Group) Len() int { return g.members.Len() }
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members.Len() + len(g.behind)
+}
 
 // Send sends an event to all streams, and keeps it in the history. The result has an error for each stream that has refused it, as
 // httpd.Group.Broadcast has it; unless KeepSlow is set, those whose MaxPending is reached are cut off. done, if not nil, is called once
@@ -133,4 +141,7 @@ func (g *Group) cutOff(refused []httpd.BroadcastError) {
 }
 
 // Close closes all streams. The clients connect again, and are accepted. Any goroutine.
-func (g *Group) Close() { g.members.Complete(nil, nil) }
+func (g *Group) Close() {
+	g.closeBehind()
+	g.members.Complete(nil, nil)
+}

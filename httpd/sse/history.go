@@ -20,12 +20,13 @@ type history struct {
 // add adds an event, and removes the oldest ones above the limits.
 func (h *history) add(e entry) {
 	if h.maxEvents <= 0 {
+		h.first++
 		return
 	}
 	if h.numbers == nil {
 		h.numbers = make(map[string]int)
 	}
-	h.numbers[e.id] = h.first + len(h.entries)
+	h.numbers[e.id] = h.end()
 	h.entries = append(h.entries, e)
 	h.bytes += len(e.text)
 	drop := 0
@@ -40,11 +41,17 @@ func (h *history) add(e entry) {
 	h.entries, h.first = h.entries[drop:], h.first+drop
 }
 
-// after returns the events after the one with the ID, and whether there is one. The caller does not change them.
-func (h *history) after(id string) (entries []entry, known bool) {
-	number, ok := h.numbers[id]
-	if !ok {
-		return h.entries, false
+// after returns the number of the event after the one with the ID. If the history does not have that one, it is the number of the oldest event.
+func (h *history) after(id string) (number int, known bool) {
+	number, known = h.numbers[id]
+	if !known {
+		return h.first, false
 	}
-	return h.entries[number+1-h.first:], true
+	return number + 1, true
 }
+
+// end returns the number of the next event.
+func (h *history) end() int { return h.first + len(h.entries) }
+
+// from returns the events from the one with the number on, which is not older than the oldest. The caller does not change them.
+func (h *history) from(number int) []entry { return h.entries[number-h.first:] }

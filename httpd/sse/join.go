@@ -36,79 +36,84 @@ func (g *Group) Join(w http.ResponseWriter, r *http.Request) (Stream, error) {
 
 // join is Join. isParked reports whether w cannot be used any more.
 func (g *Group) join(w http.ResponseWriter, r *http.Request) (s Stream, isParked bool, err error) {
-	var text []byte
+	b := backlog{id: LastEventID(r)}
 	if g.cfg.Retry > 0 {
-		text = append(appendRetry(text, g.cfg.Retry), '\n')
+		b.text = append(appendRetry(b.text, g.cfg.Retry), '\n')
 	}
-	id := LastEventID(r)
-	continues := id != ""
-	if continues && g.cfg.Replay != nil {
-		if text, id, err = g.replay(text, r, id); err != nil {
+	b.continues = b.id != ""
+	if b.continues && g.cfg.Replay != nil {
+		if err := g.replay(&b, r); err != nil {
 			return Stream{}, false, err
 		}
 	}
-	p, err := park(w, r, g.cfg.MaxPending, nil)
+	p, err := park(w, r, g.cfg.MaxPending, g.onGone)
 	if err != nil {
 		return Stream{}, false, err
 	}
-	if err := g.add(p, text, continues, id); err != nil {
+	if err := g.add(p, &b); err != nil {
 		_ = p.Close() // fails if the connection has ended
 		return Stream{}, true, fmt.Errorf("sse: join a group: %w", err)
 	}
 	return Stream{p}, true, nil
 }
 
-// replay appends the events of Replay after the one with the ID to text, until the history has the rest. It returns the ID of the last one.
-func (g *Group) replay(text []byte, r *http.Request, id string) (longer []byte, last string, err error) {
+// A backlog is what a stream gets before the events that are sent from then on.
+type backlog struct {
+	text      []byte // what comes first
+	id        string // events of the history after the one with this ID follow
+	continues bool   // the client has had an ID
+	isPartial bool   // more is in the store: the stream ends after text
+}
+
+// replay appends the events of Replay after the one with the ID to the text, until the history has the rest, and sets the ID to that of the last one.
+func (g *Group) replay(b *backlog, r *http.Request) error {
 	for {
 		g.mu.Lock()
-		_, known := g.history.after(id)
+		_, known := g.history.after(b.id)
 		g.mu.Unlock()
 		if known {
-			return text, id, nil
+			return nil
 		}
-		events, err := g.cfg.Replay(r, id)
+		if len(b.text) > maxReplayed {
+			b.isPartial = true
+			return nil
+		}
+		events, err := g.cfg.Replay(r, b.id)
 		if err != nil {
-			return nil, "", fmt.Errorf("sse: replay the events after %q: %w", id, err)
+			return fmt.Errorf("sse: replay the events after %q: %w", b.id, err)
 		}
 		if len(events) == 0 {
-			return text, id, nil
+			return nil
 		}
 		for i := range events {
-			if text, err = events[i].Append(text); err != nil {
-				return nil, "", err
+			if b.text, err = events[i].Append(b.text); err != nil {
+				return err
 			}
 		}
 		last := events[len(events)-1].ID
-		if last == "" || last == id {
-			return nil, "", fmt.Errorf("%w: the last event of Replay has the ID %q", ErrInvalid, last)
+		if last == "" || last == b.id {
+			return fmt.Errorf("%w: the last event of Replay has the ID %q", ErrInvalid, last)
 		}
-		id = last
+		b.id = last
 	}
 }
 
-// add begins the stream with text and, if the client continues after the event with the ID, with those of the history, and makes it a
-// member. Meanwhile no event is sent to the members.
-func (g *Group) add(p *httpd.Parked, text []byte, continues bool, id string) error {
+// add begins the stream with its backlog, and makes it a member. Meanwhile no event is sent to the members.
+func (g *Group) add(p *httpd.Parked, b *backlog) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if continues {
-		missed, _ := g.history.after(id)
-		for _, e := range missed {
-			text = append(text, e.text...)
-		}
-	}
 	if err := p.FlushError(); err != nil {
 		return err
 	}
-	if len(text) > 0 {
-		if _, err := p.Write(text); err != nil {
+	if b.isPartial {
+		if _, err := p.Write(b.text); err != nil {
 			return err
 		}
+		return p.Close()
 	}
-	if err := g.members.Add(p); err != nil {
-		return err
+	number := g.history.end()
+	if b.continues {
+		number, _ = g.history.after(b.id)
 	}
-	g.startTimer()
-	return nil
+	return g.follow(p, b.text, number)
 }
