@@ -14,14 +14,15 @@ import (
 
 // The defaults of the fields of a Config.
 const (
-	DefaultMaxMessage   = 1 << 20          // MaxMessage, in bytes
-	DefaultMaxFragments = 256 << 20        // MaxFragments, in bytes
-	DefaultDeflateMin   = 256              // DeflateMin, in bytes
-	DefaultPingInterval = 30 * time.Second // PingInterval
-	DefaultPongTimeout  = 30 * time.Second // PongTimeout
-	DefaultReadTimeout  = 30 * time.Second // ReadTimeout
-	DefaultWriteTimeout = time.Minute      // WriteTimeout
-	DefaultCloseTimeout = 5 * time.Second  // CloseTimeout
+	DefaultMaxMessage     = 1 << 20          // MaxMessage, in bytes
+	DefaultMaxFragments   = 256 << 20        // MaxFragments, in bytes
+	DefaultDeflateMin     = 256              // DeflateMin, in bytes
+	DefaultPingInterval   = 30 * time.Second // PingInterval
+	DefaultPongTimeout    = 30 * time.Second // PongTimeout
+	DefaultReadTimeout    = 30 * time.Second // ReadTimeout
+	DefaultMessageTimeout = 2 * time.Minute  // MessageTimeout
+	DefaultWriteTimeout   = time.Minute      // WriteTimeout
+	DefaultCloseTimeout   = 5 * time.Second  // CloseTimeout
 )
 
 // A Config says how WebSockets are served. The zero value of each field is its default; Message is required. A negative value means no limit
@@ -50,9 +51,9 @@ type Config struct {
 	// MaxMessage limits the length of a message from the peer, in bytes, after decompression. A longer one closes the WebSocket with CloseTooBig. 0 means
 	// DefaultMaxMessage; a negative value is an error.
 	MaxMessage int
-	// MaxFragments limits the bytes of messages in several frames, from the first frame on, and of decompressed messages, until Message returns, of all
-	// WebSockets of a Handler together. Above it, a WebSocket whose message grows is closed with CloseTryAgainLater. Other input counts towards
-	// MaxBuffered of the server. 0 means DefaultMaxFragments.
+	// MaxFragments limits the bytes of messages in several frames, from the first frame on, of all WebSockets of a Handler together, and likewise
+	// those of decompressed messages, until Message returns. Above it, a WebSocket whose message grows is closed with CloseTryAgainLater. Other input
+	// counts towards MaxBuffered of the server. 0 means DefaultMaxFragments.
 	MaxFragments int64
 
 	// MaxOutput limits the bytes that wait for the peer, as server.Server.MaxOutput does. At the limit, writes to the Conn fail with ErrFull; those to a
@@ -85,6 +86,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// ReadTimeout limits the time for which a frame that has begun may be incomplete. 0 means DefaultReadTimeout.
 	ReadTimeout time.Duration
+	// MessageTimeout limits the time from the first frame of a message to its last. Then the WebSocket is closed with ClosePolicyViolation, although the peer
+	// answers pings. The check is late by a quarter, or by PongTimeout, at most. 0 means DefaultMessageTimeout.
+	MessageTimeout time.Duration
 	// WriteTimeout limits the time for which the peer takes none of the output that waits. 0 means DefaultWriteTimeout.
 	WriteTimeout time.Duration
 	// CloseTimeout limits the time in which the peer answers a close frame, and then in which it closes the connection. It begins again while the peer takes
@@ -114,6 +118,7 @@ func resolve(cfg *Config) (*Config, error) {
 	setDefault(&c.PingInterval, DefaultPingInterval)
 	setDefault(&c.PongTimeout, DefaultPongTimeout)
 	setDefault(&c.ReadTimeout, DefaultReadTimeout)
+	setDefault(&c.MessageTimeout, DefaultMessageTimeout)
 	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
 	setDefault(&c.CloseTimeout, DefaultCloseTimeout)
 	return &c, nil

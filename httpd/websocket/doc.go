@@ -42,8 +42,8 @@
 // # Deadlines
 //
 // A peer from which nothing arrives is sent a ping after PingInterval, and cut off after PongTimeout. IdleTimeout limits the time without
-// messages, ReadTimeout that of a frame, WriteTimeout that for which output waits, and CloseTimeout that of a close handshake. One timer for each loop checks
-// all WebSockets of a Handler.
+// messages, ReadTimeout that of a frame, MessageTimeout that of a message in several frames, WriteTimeout that for which output waits, and
+// CloseTimeout that of a close handshake. One timer for each loop checks all WebSockets of a Handler.
 //
 // # Compression
 //

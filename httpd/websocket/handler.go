@@ -20,7 +20,8 @@ type Handler struct {
 	timeouts server.Timeouts // of the connections
 
 	refused   atomic.Uint64 // handshakes
-	fragments atomic.Int64  // bytes of messages, as MaxFragments counts them
+	fragments atomic.Int64  // bytes of messages in several frames, as MaxFragments counts them
+	inflated  atomic.Int64  // bytes of decompressed messages, likewise
 
 	mu     sync.Mutex // guards what follows
 	wheels map[*event.Loop]*wheel

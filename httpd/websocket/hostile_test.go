@@ -357,13 +357,54 @@ func TestDecompressedMessagesAreLimited(t *testing.T) {
 		s.dial(t, deflateOffer).send(bomb)
 	}
 	testkit.Until(t, "the messages to be handled", func() bool { return s.handler.Stats().Received == most/size })
-	testkit.WantEqual(t, "bytes that are counted", s.handler.Stats().FragmentBytes, most)
+	testkit.WantEqual(t, "bytes that are counted", s.handler.Stats().InflatedBytes, most)
 	p := s.dial(t, deflateOffer)
 	p.send(bomb)
 	p.wantClose(1013)
+	other := s.dial(t, "") // messages in several frames have a limit of their own
+	other.send(frame(opText, hello), frame(0x80|opPing, "p"))
+	other.want(0x80|opPong, "p")
 	close(release)
-	testkit.Until(t, "no bytes to be counted", func() bool { return s.handler.Stats().FragmentBytes == 0 })
+	testkit.Until(t, "no bytes to be counted", func() bool { return s.handler.Stats().InflatedBytes == 0 })
 	p = s.dial(t, deflateOffer)
 	p.send(bomb)
 	p.want(0x80|opBinary, "x")
+}
+
+// A peer that never completes a message answers pings, and sends some of its own, and fragments. It is closed all the same.
+func TestAMessageThatIsNeverCompleteEndsAtADeadline(t *testing.T) {
+	hostile(t, func(t *testing.T, deflate bool, fields string) {
+		for _, cfg := range []websocket.Config{{}, {MessageTimeout: 10 * time.Second, PingInterval: -1}, {MessageTimeout: 10 * time.Second, IdleTimeout: time.Hour}} {
+			clock := testkit.NewClock()
+			limit := cfg.MessageTimeout
+			if limit == 0 {
+				limit = websocket.DefaultMessageTimeout
+			}
+			cfg.Message, cfg.Deflate = echo, deflate
+			s := startWithClock(t, clock, &cfg)
+			p := s.dial(t, fields)
+			for range 3 { // messages that are complete have no deadline
+				p.send(frame(opText, "x"), frame(0x80, "y"))
+				p.want(0x80|opText, "xy")
+				clock.Advance(limit / 4)
+			}
+			go func() { _, _ = io.Copy(io.Discard, p.r) }() // the test looks at what Closed is told
+			began := clock.Now()
+			p.send(frame(opText, "begin"))
+			s.advance(t, clock, "the end", func() bool {
+				_, _ = p.Write(seq(frame(opContinuation, "m"), frame(0x80|opPing, "p"), frame(0x80|opPong, ""))) // fails when it has ended
+				if s.handler.Stats().Violations > 0 {
+					_ = p.Close()
+				}
+				return len(s.closed) > 0
+			})
+			if passed := clock.Now() - began; passed < limit || passed > limit*3/2+3*time.Second {
+				t.Errorf("the end after %v, the limit is %v", passed, limit)
+			}
+			if e := s.ended(t); e.Code != websocket.ClosePolicyViolation || e.ByPeer || e.Err != nil {
+				t.Errorf("Closed was called with %v", e)
+			}
+			testkit.WantEqual(t, "bytes that are counted", s.handler.Stats().FragmentBytes, 0)
+		}
+	})
 }

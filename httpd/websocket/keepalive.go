@@ -38,6 +38,11 @@ func (c *Conn) nextCheck(w *wheel, now uint32) uint32 {
 			at = idle
 		}
 	}
+	if d := c.h.cfg.MessageTimeout; d > 0 { // a message may begin at any time
+		if check := now + w.ticks(d)/4; int32(check-at) < 0 {
+			at = check
+		}
+	}
 	if int32(at-now) <= 0 {
 		at = now + 1
 	}
@@ -50,14 +55,17 @@ func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 	cfg := c.h.cfg
 	c.mu.Lock()
 	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.lastMessage) >= int32(w.ticks(cfg.IdleTimeout))
+	late := c.state == stateOpen && cfg.MessageTimeout > 0 && c.entry.began != 0 && int32(now-c.entry.began) >= int32(w.ticks(cfg.MessageTimeout))
 	if unread { // what arrives meanwhile is not read
-		c.lastInput, c.lastMessage, idle = now|1, now, false
+		c.lastInput, c.lastMessage, idle, late = now|1, now, false, false
 	}
 	next = c.nextCheck(w, now)
 	c.mu.Unlock()
 	switch {
 	case !open: // CloseTimeout applies
 		return now + 1<<30
+	case late && c.sc.Requests().Pending() == 0: // the loop has the input
+		c.fail(nil, violation(ClosePolicyViolation, "message not complete in time"))
 	case idle:
 		c.closeIdle()
 	case c.Buffered() > 0: // a ping could not be sent; WriteTimeout applies
@@ -73,9 +81,26 @@ func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 			c.lastInput = now | 1
 			return c.nextCheck(w, now)
 		}
-		return now + w.ticks(cfg.PongTimeout)
+		return now + w.ticks(cfg.PongTimeout) // not earlier: a check then finds that nothing has arrived
 	}
 	return next
+}
+
+// messageBegins and messageEnds record that a message in several frames is not complete. For the goroutine that has the input.
+func (c *Conn) messageBegins() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateOpen {
+		c.entry.began = c.entry.wheel.now() | 1
+	}
+}
+
+func (c *Conn) messageEnds() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == stateOpen {
+		c.entry.began = 0
+	}
 }
 
 // closeIdle begins the close handshake because of IdleTimeout.

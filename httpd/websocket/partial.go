@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"sync"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -28,11 +29,12 @@ func (c *Conn) addPart(h ws.Header, payload []byte) error {
 		m = partials.Get().(*partial)
 		m.kind, m.compressed = MessageType(h.OpCode), h.Rsv == rsv1
 		c.partial = m
+		c.messageBegins()
 	}
 	m.buf = append(m.buf, payload...)
 	grown := cap(m.buf) - m.counted
 	m.counted += grown
-	if grown > 0 && !c.h.holds(int64(grown)) {
+	if grown > 0 && !c.h.holds(&c.h.fragments, int64(grown)) {
 		return violation(CloseTryAgainLater, "")
 	}
 	if m.kind == Text && !m.compressed && !m.checkText(h.Fin) {
@@ -41,9 +43,9 @@ func (c *Conn) addPart(h ws.Header, payload []byte) error {
 	return nil
 }
 
-// holds counts n bytes of messages. It reports whether MaxFragments permits them.
-func (h *Handler) holds(n int64) bool {
-	total := h.fragments.Add(n)
+// holds adds n bytes of messages to sum. It reports whether MaxFragments permits them.
+func (h *Handler) holds(sum *atomic.Int64, n int64) bool {
+	total := sum.Add(n)
 	return h.cfg.MaxFragments <= 0 || total <= h.cfg.MaxFragments
 }
 

@@ -213,6 +213,7 @@ func (c *Conn) takeData(w *server.Reply, h ws.Header, payload []byte) {
 	}
 	m := c.partial
 	c.partial = nil
+	c.messageEnds()
 	defer c.h.dropPartial(m)
 	c.complete(w, m.kind, m.compressed, m.buf)
 }
@@ -230,8 +231,8 @@ func (c *Conn) complete(w *server.Reply, t MessageType, compressed bool, p []byt
 	defer i.put()
 	p, err := i.inflate(p, c.h.cfg.MaxMessage)
 	held := int64(cap(i.out))
-	defer c.h.fragments.Add(-held)
-	if !c.h.holds(held) && err == nil {
+	defer c.h.inflated.Add(-held)
+	if !c.h.holds(&c.h.inflated, held) && err == nil {
 		err = violation(CloseTryAgainLater, "")
 	}
 	if err != nil {

@@ -1,6 +1,6 @@
 package websocket
 
-// Stats has the counters and gauges of a Handler. Counters only grow. The gauges are Open and FragmentBytes.
+// Stats has the counters and gauges of a Handler. Counters only grow. The gauges are Open, FragmentBytes and InflatedBytes.
 type Stats struct {
 	Open          int    // WebSockets that are open or being closed
 	Opened        uint64 // WebSockets whose handshake was complete
@@ -10,7 +10,8 @@ type Stats struct {
 	Full          uint64 // messages refused with ErrFull
 	Violations    uint64 // WebSockets that were closed because the peer has broken a rule or a limit, or Message has panicked
 	Pings         uint64 // pings sent because of Config.PingInterval
-	FragmentBytes int64  // bytes held for messages in several frames and decompressed ones, as MaxFragments counts them
+	FragmentBytes int64  // bytes held for messages in several frames, as MaxFragments counts them
+	InflatedBytes int64  // bytes held for decompressed messages, likewise
 }
 
 // Stats returns the current counters and gauges. They are not read at exactly the same time. Any goroutine.
@@ -28,6 +29,6 @@ func (h *Handler) Stats() Stats {
 	}
 	return Stats{
 		Open: open, Opened: sum.opened.Load(), Refused: h.refused.Load(), Received: sum.received.Load(), Sent: sum.sent.Load(),
-		Full: sum.full.Load(), Violations: sum.violations.Load(), Pings: sum.pings.Load(), FragmentBytes: h.fragments.Load(),
+		Full: sum.full.Load(), Violations: sum.violations.Load(), Pings: sum.pings.Load(), FragmentBytes: h.fragments.Load(), InflatedBytes: h.inflated.Load(),
 	}
 }

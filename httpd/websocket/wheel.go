@@ -34,6 +34,7 @@ type wheelEntry struct {
 	wheel      *wheel // nil before open, and when the connection has ended
 	prev, next *Conn
 	at         uint32 // the tick of the next check
+	began      uint32 // that of the beginning of a message that is not complete, or 0. Under mu of the Conn while it is open
 }
 
 // counts are the counters of a wheel, or of wheels that are gone. Any goroutine.
@@ -54,7 +55,7 @@ func (c *counts) add(d *counts) {
 // tickShift returns the shift for a Config: a tick is at most an eighth of the shortest time that is checked, and about a millisecond at least.
 func (c *Config) tickShift() uint {
 	shortest := time.Duration(-1)
-	for _, d := range []time.Duration{c.PingInterval, c.PongTimeout, c.IdleTimeout} {
+	for _, d := range []time.Duration{c.PingInterval, c.PongTimeout, c.IdleTimeout, c.MessageTimeout} {
 		if d > 0 && (shortest < 0 || d < shortest) {
 			shortest = d
 		}
@@ -63,7 +64,9 @@ func (c *Config) tickShift() uint {
 }
 
 // checks reports whether WebSockets are checked at all.
-func (c *Config) checks() bool { return c.PingInterval > 0 || c.IdleTimeout > 0 }
+func (c *Config) checks() bool {
+	return c.PingInterval > 0 || c.IdleTimeout > 0 || c.MessageTimeout > 0
+}
 
 // now returns the present tick.
 func (w *wheel) now() uint32 { return uint32(w.loop.Now() >> w.shift) }
