@@ -3,6 +3,7 @@ package server_test
 import (
 	"io"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -14,46 +15,48 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Of connections that all need more than the limit, each makes progress.
+// Of connections that all need more than the limit, each gets its part.
 func TestARateGroupIsShared(t *testing.T) {
-	t.Parallel()
-	const clients = 8
+	const clients, rate = 8, 400_000
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
 		for _, way := range []string{"read", "write"} {
 			t.Run(r.String()+"/"+way, func(t *testing.T) {
-				t.Parallel()
-				limit := server.RateLimit{BytesPerSecond: 400_000, Burst: 20_000}
-				read, write := limit, server.RateLimit{}
+				read, write := server.RateLimit{BytesPerSecond: rate, Burst: 20_000}, server.RateLimit{}
 				if way == "write" {
 					read, write = write, read
 				}
 				g, err := server.NewRateGroup(read, write)
 				testkit.Must(t, err)
-				p := newProbe(calls{})
-				s := start(t, r, &server.Server{Handler: p, RateGroup: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
+				p, clock := newProbe(calls{}), testkit.NewClock()
+				s := start(t, r, &server.Server{LoopConfig: &event.Config{Clock: clock}, Handler: p, RateGroup: g, MaxOutput: 8 << 20, HighWater: 8 << 20})
 				var conns []*server.Conn
-				for range clients {
+				var peers []net.Conn
+				for range clients { // before there is traffic, which would use the bytes of the handshakes
 					c, nc := p.connect(t, s)
-					conns = append(conns, c)
+					conns, peers = append(conns, c), append(peers, nc)
+				}
+				for i, c := range conns {
 					if way == "read" {
-						go func() { _, _ = nc.Write(make([]byte, 4<<20)) }() // to the end of the test
+						go func() { _, _ = peers[i].Write(make([]byte, 4<<20)) }() // to the end of the test
 					} else {
 						_, err = c.Write(make([]byte, 4<<20))
 						testkit.Must(t, err)
-						go func() { _, _ = io.Copy(io.Discard, nc) }()
+						go func() { _, _ = io.Copy(io.Discard, peers[i]) }()
 					}
 				}
-				time.Sleep(2 * time.Second) // shares are of time
-				var got []int
-				sum := 0
+				for range 400 { // two seconds, in steps that are shorter than the time for the bytes of one connection
+					clock.Advance(5 * time.Millisecond)
+					for _, c := range conns {
+						testkit.Until(t, "the bytes of the time", func() bool { return server.IsThrottledAt(c, clock.Now()) })
+					}
+				}
+				var shares []int
 				for _, c := range conns {
 					st := c.Stats()
-					got = append(got, int(st.BytesRead+st.BytesWritten))
-					sum += got[len(got)-1]
+					shares = append(shares, int(st.BytesRead+st.BytesWritten))
 				}
-				t.Log(got, sum)
-				if least := slices.Min(got); least < sum/clients/4 {
-					t.Errorf("shares are %v", got)
+				if least, greatest := slices.Min(shares), slices.Max(shares); least < greatest/2 {
+					t.Errorf("in two seconds they got %d bytes", shares)
 				}
 				testkit.Must(t, s.Close())
 			})
