@@ -3,35 +3,36 @@
 //
 //	events, err := sse.NewGroup(nil)
 //	...
-//	http.Handle("/events", events)
+//	http.Handle("/events", events) // in a server of package httpd
 //	...
-//	events.Send(sse.Event{Name: "price", Data: "42"}, nil) // to every client, from any goroutine
+//	_, err = events.Send(sse.Event{Name: "price", Data: "42"}, nil) // to every client, from any goroutine
 //
 // # Streams
 //
 // [Start] answers a request with a stream of its own, a [Stream]. A [Group] is a set of streams that get the same events, each encoded
 // once. Both answer with the content type text/event-stream and Cache-Control: no-cache, and with X-Accel-Buffering: no, which makes nginx
-// pass events on at once. Fields that the handler has set before are kept.
+// pass events on at once. Other fields, and values of the last two, that the handler has set before are kept.
 //
 // # Events
 //
-// [Event.Append] writes the format. Each line of the data becomes a field of its own, whatever ends it: a line feed, a carriage return, or
-// both; the client joins them with line feeds. A name with the end of a line, an ID that the client could not send back as Last-Event-ID, and
-// text that is not UTF-8, which clients change, are refused with [ErrInvalid].
+// [Event.Append] writes the format. Each line of the data becomes a field of its own. A line ends with a line feed, a carriage return, or
+// both; the client joins the lines with line feeds. These events are refused with [ErrInvalid]: those whose name has the end of a line, those
+// whose ID the client could not send back as Last-Event-ID, and those whose text is not UTF-8, which clients change.
 //
 // # Reconnects
 //
 // When its connection ends, EventSource connects again, after the time of Retry, and sends the ID of the last event that it has received. A
-// Group keeps its latest events, and sends the client those after this one; if it does not have it any more, all that it has. So no event of
-// the history is lost, in the order of the events, and none comes twice. Events without an ID get one from the Group, which differs from those
-// of other Groups and of earlier runs of the program. Config.Replay has older events, from a store of the program. A client that has missed much
-// gets it as it reads, and joins the others when it has all of it.
+// Group keeps its latest events, the history, and sends the client those after this one. If the history does not have the ID, the client is
+// sent all of the history. So the client misses no event that the history has, gets the events in their order, and none twice. The Group
+// gives an event without an ID one that differs from those of other Groups and of earlier runs of the program. Config.Replay may return
+// older events, from a store of the program. A client that has missed many events is sent them as it reads, and gets the same events as the
+// other clients when it has all of them.
 //
 // # Slow clients
 //
-// Sending never waits. Output that the kernel has not taken is limited by MaxPending for each stream. A client of a Group that does not read so
-// much is cut off by default, and continues by its reconnect where it was; Config.KeepSlow makes it miss events instead. A client that takes nothing of what
-// waits for as long as Server.IdleTimeout is cut off in any case.
+// Sending never waits. MaxPending limits for each stream the output that the kernel has not taken. At the limit, a Group cuts the client
+// off by default; the client connects again, and continues where it was. With Config.KeepSlow it misses events instead. A client that takes
+// none of the output that waits for as long as IdleTimeout of the server is cut off in any case.
 //
 // # Keep-alive
 //

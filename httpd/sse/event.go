@@ -17,9 +17,9 @@ const MaxID = 4 << 10
 
 // An Event is a message to the client.
 type Event struct {
-	// ID is the client's position in the stream, which it sends as Last-Event-ID when it connects again. So it is limited to what a field of a
-	// head carries unchanged: at most MaxID bytes, no control characters but tabs, and neither a space nor a tab at its beginning or end. ""
-	// leaves it as it is; in a Group the Group then chooses one.
+	// ID becomes the client's position in the stream, which it sends as Last-Event-ID when it connects again. So it is limited to what a field
+	// of a head carries unchanged: at most MaxID bytes, no control characters but tabs, and neither a space nor a tab at its beginning or end.
+	// "" leaves the position as it is, except in a Group, which then chooses an ID.
 	ID string
 	// Name is the type of the event, for addEventListener. "" means "message".
 	Name string
@@ -29,7 +29,7 @@ type Event struct {
 	Retry time.Duration
 }
 
-// Append appends the event, as the stream has it, to b. Errors: ErrInvalid, with b as it was. Any goroutine.
+// Append appends the event to b in the format of the stream, and returns the result. Errors: ErrInvalid; then the result is b. Any goroutine.
 func (e *Event) Append(b []byte) ([]byte, error) {
 	if err := e.check(); err != nil {
 		return b, err

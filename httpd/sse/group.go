@@ -29,21 +29,23 @@ type Config struct {
 	// History limits the number of events that are kept for clients that connect again, and HistoryBytes their size as they are sent. 0
 	// means DefaultHistory and DefaultHistoryBytes; a negative value means that none is kept.
 	History, HistoryBytes int
-	// Replay, if set, returns events after the one with the ID, which the history does not have, in their order and with their IDs: for example
-	// from a store. It may return some of them: then it is called again, with the last of these IDs, until that one is in the history, or
-	// it returns none, or 1 MB were returned: then the stream ends after these events, and the client continues by its reconnect. An error is
-	// the answer 500 to the client. It is called on the goroutine of the request, and may block.
+	// Replay, if set, is called if the history does not have the event with lastID, which is what the client has sent. It returns the
+	// events after that one in their order and with their IDs, for example from a store. It may return only the first of them: then it is
+	// called again with the last of their IDs, until the history has that one, or Replay returns none. If it has returned 1 MB in all, the
+	// stream ends after these events, and the client continues by its reconnect. After an error, ServeHTTP answers 500. It is called on the
+	// goroutine of the request, and may block.
 	Replay func(r *http.Request, lastID string) ([]Event, error)
 	// MaxPending limits the output of each stream that the kernel has not taken, in bytes: above it, one event may exceed it, and those of one
 	// call of Replay. A client that connects again gets the events that it has missed in pieces, as it reads them. 0 means DefaultMaxPending; a
 	// negative value means no limit but that of the connection.
 	MaxPending int
-	// KeepSlow keeps a stream whose MaxPending is reached: its client misses the event. Otherwise the stream is cut off, and the client connects again.
+	// KeepSlow keeps a stream whose MaxPending is reached; its client misses the event. Otherwise the stream is cut off, and the client connects
+	// again.
 	KeepSlow bool
-	// OnLeave, if set, is called once for each stream that has left the Group, with the reason; see httpd.GroupConfig.OnLeave. It must not
-	// block. Any goroutine calls it.
+	// OnLeave, if set, is called once for each stream that has left the Group, with the reason; see httpd.GroupConfig.OnLeave. It is called
+	// on any goroutine, and must not block.
 	OnLeave func(s Stream, reason error)
-	// Clock is that of KeepAlive. Nil means the system's.
+	// Clock is the clock of KeepAlive. Nil means the system's.
 	Clock event.Clock
 }
 
@@ -103,10 +105,10 @@ func (g *Group) Len() int {
 	return g.members.Len() + len(g.behind)
 }
 
-// Send sends an event to all streams, and keeps it in the history. The result has an error for each stream that has refused it, as
-// httpd.Group.Broadcast has it; unless KeepSlow is set, those whose MaxPending is reached are cut off. done, if not nil, is called once
-// for each other stream, when the kernel has the event, or with the reason why it has not. Errors: ErrInvalid; then nothing was sent. Any
-// goroutine.
+// Send sends an event to all streams, and keeps it in the history. refused has an error for each stream that has refused the event, as that
+// of httpd.Group.Broadcast; unless KeepSlow is set, streams whose MaxPending is reached are cut off. done, if not nil, is called once for
+// each other stream: with nil when the kernel has the event, or with the reason why it does not get it. It must not block. Errors:
+// ErrInvalid; then nothing was sent. Any goroutine.
 func (g *Group) Send(e Event, done func(p *httpd.Parked, err error)) (refused []httpd.BroadcastError, err error) {
 	if err := e.check(); err != nil {
 		return nil, err
@@ -140,7 +142,7 @@ func (g *Group) cutOff(refused []httpd.BroadcastError) {
 	}
 }
 
-// Close closes all streams. The clients connect again, and are accepted. Any goroutine.
+// Close closes all streams. The Group stays usable: clients that connect again get a stream. Any goroutine.
 func (g *Group) Close() {
 	g.closeBehind()
 	g.members.Complete(nil, nil)

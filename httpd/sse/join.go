@@ -27,8 +27,8 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Join answers a request with a stream of the Group: with the events of the history that the client has missed, and then with each event
-// that is sent. w and r are the arguments of the handler. Errors: those of Start; of Replay; those of httpd.Group.Add if the client
-// has gone, or Shutdown has begun. May block; not in a callback.
+// that is sent. w and r are the arguments of the handler. Errors: those of Start; that of Replay, or ErrInvalid for its events, after which the
+// handler can answer by w; those of httpd.Group.Add if the client has gone, or Shutdown has begun. May block; not in a callback.
 func (g *Group) Join(w http.ResponseWriter, r *http.Request) (Stream, error) {
 	s, _, err := g.join(w, r)
 	return s, err

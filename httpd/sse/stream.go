@@ -28,8 +28,8 @@ type StreamConfig struct {
 type Stream struct{ p *httpd.Parked }
 
 // Start answers a request with a stream of events: it parks the request, and sends the head. w and r are the arguments of the handler. A nil
-// cfg means the defaults. The stream has no deadline; it ends with Close, Abort, or its client. Errors: those of httpd.Park and
-// httpd.Parked.Write; ErrInvalid. After an error the request is not parked. May block; not in a callback.
+// cfg means the defaults. The stream has no deadline; it ends with Close, Abort, or its client. Errors: ErrInvalid; those of httpd.Park, which
+// say whether the handler can answer by w; those of httpd.Parked.Write, after which the connection ends. May block; not in a callback.
 func Start(w http.ResponseWriter, r *http.Request, cfg *StreamConfig) (Stream, error) {
 	var c StreamConfig
 	if cfg != nil {
@@ -83,8 +83,8 @@ func setHead(h http.Header) {
 	}
 }
 
-// LastEventID returns the ID of the last event that the client has received, which EventSource sends when it connects again, or "". Any
-// goroutine.
+// LastEventID returns the ID of the last event that the client has received, which EventSource sends when it connects again; "" if it has sent
+// none. Any goroutine.
 func LastEventID(r *http.Request) string { return r.Header.Get("Last-Event-ID") }
 
 // Send sends an event. Errors: ErrInvalid, and those of httpd.Parked.Write: server.ErrFull at MaxPending, server.ErrClosed, httpd.ErrEnded.
@@ -98,19 +98,20 @@ func (s Stream) Send(e Event) error {
 	return err
 }
 
-// Comment sends a comment, which clients ignore, so that proxies find the connection in use. Errors: as Send. Any goroutine.
+// Comment sends a comment, which clients ignore, so that proxies do not take the connection for idle. Errors: those of httpd.Parked.Write. Any
+// goroutine.
 func (s Stream) Comment(text string) error {
 	_, err := s.p.Write(appendComment(nil, text))
 	return err
 }
 
-// Close ends the stream when what was sent is written. EventSource then connects again. To end it for good, the program answers the next
-// request with the status 204. Errors: those of httpd.Parked.Close. Any goroutine.
+// Close ends the stream when all output before it was sent. EventSource then connects again; it stops if that request is answered with the
+// status 204. Errors: those of httpd.Parked.Close. Any goroutine.
 func (s Stream) Close() error { return s.p.Close() }
 
 // Abort ends the stream and its connection at once. Any goroutine.
 func (s Stream) Abort() { s.p.Abort() }
 
-// Parked returns the answer, for its other methods: Notify, Pending, SetWriteDeadline. Other output than events must not be written to it. Any
-// goroutine.
+// Parked returns the answer that the stream is written to, for its methods Notify, Pending and SetWriteDeadline. The program must not write to
+// it. Any goroutine.
 func (s Stream) Parked() *httpd.Parked { return s.p }

@@ -29,10 +29,11 @@ const (
 // in a limit, and no deadline in a duration, unless the field's comment says otherwise.
 type Config struct {
 	// Message handles a message. It runs on the loop while it is quick, and otherwise on a worker, as Placement says, so it may block. The messages of a
-	// WebSocket are handled one at a time, in their order. p is valid until Message returns, and may be changed. It is called when the
-	// handler of the request has returned. Required.
+	// WebSocket are handled one at a time, in their order, and not before the handler of the request has returned. Message may change p, and must not
+	// keep it. If it panics, the WebSocket is closed with CloseInternalError. Required.
 	Message func(w Reply, t MessageType, p []byte)
-	// Opened, if set, is called by Upgrade, on its goroutine, when the handshake is complete, and with a nil request by Dial, on the loop.
+	// Opened, if set, is called when the handshake is complete: by Upgrade on its goroutine, where it may block, and for Dial on the loop with a nil
+	// request, where it must not block.
 	Opened func(c *Conn, r *http.Request)
 	// Closed, if set, is called once when the WebSocket has ended, after all calls of Message, on the loop. It must not block.
 	Closed func(c *Conn, e *CloseError)
@@ -45,7 +46,7 @@ type Config struct {
 	// AllowedOrigins are the origins of pages, such as "https://example.com", whose scripts may connect, besides those whose host is the Host of the
 	// request. "*" allows all. Programs that are no browsers send no Origin, and are not refused.
 	AllowedOrigins []string
-	// CheckOrigin, if set, replaces the check of the field Origin. It returns whether the request is accepted.
+	// CheckOrigin, if set, replaces this check. It returns whether the request is accepted. It is called on the goroutine of Upgrade.
 	CheckOrigin func(r *http.Request) bool
 
 	// MaxMessage limits the length of a message from the peer, in bytes, after decompression. A longer one closes the WebSocket with CloseTooBig. 0 means
@@ -59,8 +60,7 @@ type Config struct {
 	// MaxOutput limits the bytes that wait for the peer, as server.Server.MaxOutput does. At the limit, writes to the Conn fail with ErrFull; those to a
 	// Reply have the server's limit alone. 0 means that limit, DefaultMaxOutput of package server; a larger value has no effect; a negative value is an error.
 	MaxOutput int
-	// CutOffSlow ends the connection of a peer whose limit of output a write to the Conn, or a broadcast, has found reached. Then the Err of the
-	// CloseError matches ErrFull.
+	// CutOffSlow ends the connection when a write to the Conn, or a broadcast, fails with ErrFull, which the Err of the CloseError then matches.
 	CutOffSlow bool
 	// FrameRate is the number of frames that the peer may send in a second on average, and FrameBurst the number of those that it may send at once. A
 	// frame above it closes the WebSocket with ClosePolicyViolation. 0 means no limit, and for FrameBurst FrameRate, at least 1; a negative value is an

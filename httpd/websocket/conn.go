@@ -26,8 +26,9 @@ type Conn struct {
 	isClient    bool   // this side masks its frames
 	deflates    bool   // permessage-deflate was agreed on
 
-	inputEnds bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol. For the goroutine that has the input
-	partial   *partial // the message of which fragments have arrived; nil for none. As inputEnds, like the next two
+	// The goroutine that has the input uses the next four.
+	inputEnds bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol
+	partial   *partial // the message of which fragments have arrived; nil for none
 	tokens    float32  // of FrameRate
 	filled    uint32   // when tokens was computed, in ms of the loop's clock
 
@@ -53,7 +54,7 @@ type connMore struct {
 	reply  *replyContext // of the Reply of the message that is handled; nil if its Context was not called
 }
 
-// extra returns more, and makes it before. Under mu.
+// extra returns more. It makes it if there is none. Under mu.
 func (c *Conn) extra() *connMore {
 	if c.more == nil {
 		c.more = new(connMore)
@@ -145,7 +146,7 @@ func (c *Conn) Value() any {
 	return c.more.value
 }
 
-// Buffered returns the number of bytes that were written and wait for the peer, as Config.MaxOutput counts them. Any goroutine.
+// Buffered returns the number of bytes of output that wait for the peer, as Config.MaxOutput counts them. Any goroutine.
 func (c *Conn) Buffered() int { return c.sc.Stats().BufferedBytes }
 
 // Close begins the close handshake: the messages that were accepted are sent, and then a close frame with code and reason, which has at most
@@ -212,9 +213,9 @@ func (c *Conn) sendPending() {
 	}
 }
 
-// expectClose ends the connection when CloseTimeout has passed without the peer's close frame. As long as the peer takes output that was written before
-// this side's close frame, the time begins again. written is the number of bytes that it has taken so far, or the maximum if no such output waits: the
-// close frame itself is no progress.
+// expectClose ends the connection when CloseTimeout has passed without the peer's close frame. As long as the peer takes output that was
+// written before this side's close frame, the time begins again. written is the number of bytes that it has taken so far, or the maximum if
+// no such output waits: the close frame itself is no progress.
 func (c *Conn) expectClose(written uint64) {
 	c.sc.AfterFunc(c.h.cfg.CloseTimeout, func() {
 		c.mu.Lock()

@@ -58,10 +58,10 @@ func extension(p wsflate.Parameters) string {
 	return b.String()
 }
 
-// flushed is the end of a compressed message, which is not sent.
+// flushed is what a flush of the compressor ends with. RFC 7692, section 7.2.1, leaves it out of the message.
 const flushed = "\x00\x00\xff\xff"
 
-// ending follows a compressed message: what is not sent, and a last block, after which the decompressor needs no more.
+// ending is read after a compressed message: what was left out, and an empty final block, which ends the stream for the decompressor.
 const ending = flushed + "\x01\x00\x00\xff\xff"
 
 // A deflater compresses messages of one level.
@@ -105,10 +105,10 @@ func (d *deflater) put(level int) {
 
 // An inflater decompresses messages.
 type inflater struct {
-	r    io.ReadCloser
-	in   messageReader
-	out  []byte
-	once [1]byte
+	r     io.ReadCloser
+	in    messageReader
+	out   []byte
+	probe [1]byte // what is read into at the limit, to find out whether the message ends there
 }
 
 // messageReader reads a compressed message and its ending.
@@ -167,7 +167,7 @@ func (i *inflater) inflate(p []byte, limit int) ([]byte, error) {
 		}
 		room := i.out[len(i.out):cap(i.out)]
 		if len(i.out) >= limit {
-			room = i.once[:] // whether the message ends here
+			room = i.probe[:]
 		}
 		n, err := i.r.Read(room[:min(len(room), max(1, limit-len(i.out)))])
 		if n > 0 && len(i.out) >= limit {

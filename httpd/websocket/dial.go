@@ -17,27 +17,27 @@ import (
 
 // A DialConfig says how Dial connects. Server and Handler are required.
 type DialConfig struct {
-	// Server has the loops that serve the WebSocket, and the workers for Config.Message. It has been started.
+	// Server has the loops that serve the WebSocket, and the workers for Config.Message. It must have been started.
 	Server *server.Server
-	// Handler serves the WebSocket. Its Subprotocols are offered, and with Deflate, permessage-deflate is.
+	// Handler serves the WebSocket. Dial offers its Subprotocols, and permessage-deflate if Deflate is set.
 	Handler *Handler
 	// Header has further fields of the request, such as Origin or Authorization. The fields of the handshake itself are not permitted.
 	Header http.Header
 	// TLS is the configuration for wss. If ServerName is empty, it is the host of the URL. Nil means the zero tls.Config.
 	TLS *tls.Config
-	// Timeout limits the lookup of the name, connecting, the TLS handshake and the opening handshake together. 0 means server.DefaultDialTimeout; a
-	// negative value means no limit.
+	// Timeout limits the lookup of the name, connecting, the TLS handshake and the opening handshake together. 0 means
+	// server.DefaultDialTimeout; a negative value means no limit.
 	Timeout time.Duration
 	// Near, if not nil, is a connection of the Server. The new one is put on its loop.
 	Near *server.Conn
 }
 
-// Dial connects to a WebSocket server. The URL has the scheme ws or wss. It waits for the end of the handshake; then ctx has no effect any more.
-// Config.Opened is called on the loop before Dial returns, and messages may be handled before. A function of package server or Config.Message
-// that runs on a loop gives the loop up first.
+// Dial connects to the WebSocket server at a URL with the scheme ws or wss. It returns when the handshake is complete; from then on ctx has
+// no effect. Config.Opened is called on the loop before Dial returns, and messages may be handled before that, too. If Dial is called in a
+// handler of a request or in Config.Message, which may run on a loop, it gives the loop up first.
 //
-// Errors: ErrInvalid; a *HandshakeError, which matches ErrHandshake, if the server refuses; those of server.DialContext; the cause of ctx. May block; not in
-// a callback.
+// Errors: ErrInvalid; a *HandshakeError, which matches ErrHandshake, if the server refuses; those of server.DialContext; the cause of ctx.
+// May block; not in a callback.
 func Dial(ctx context.Context, rawURL string, cfg *DialConfig) (*Conn, error) {
 	if ctx == nil {
 		return nil, fmt.Errorf("websocket: dial %s: %w: the context is nil", rawURL, ErrInvalid)
@@ -161,7 +161,7 @@ func (d *dialer) dial(ctx context.Context, cfg *DialConfig) error {
 		if err = <-d.done; err != nil {
 			err = context.Cause(ctx)
 		}
-		return err // nil if the handshake was complete before; then Closed is called
+		return err // nil if the handshake was complete before ctx ended; then the WebSocket ends by the Abort
 	}
 }
 

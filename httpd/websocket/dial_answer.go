@@ -13,11 +13,11 @@ import (
 	"github.com/evmq/evmq/httpd/internal/http1"
 )
 
-// A HandshakeError is the error of an opening handshake that was refused, or answered with something else than a WebSocket. It matches
-// ErrHandshake.
+// A HandshakeError is the error of an opening handshake that was refused, or to which Dial got another answer than that of a WebSocket server. It
+// matches ErrHandshake.
 type HandshakeError struct {
-	Status int         // of the answer; 0 if it is no answer of HTTP
-	Header http.Header // of the answer of a server, for Dial
+	Status int         // of the answer; 0 if Dial got something that is not HTTP
+	Header http.Header // of the answer that Dial got; nil for Upgrade
 	Text   string      // the reason
 }
 
@@ -52,7 +52,7 @@ func (d *dialer) checkAnswer(head []byte) error {
 	return nil
 }
 
-// takesSubprotocol takes the subprotocol that the server has chosen. It reports whether that was offered.
+// takesSubprotocol stores the subprotocol that the server has chosen. It reports whether that was offered.
 func (d *dialer) takesSubprotocol(chosen []string) bool {
 	if len(chosen) == 0 {
 		return true
@@ -65,7 +65,8 @@ func (d *dialer) takesSubprotocol(chosen []string) bool {
 // noTakeover is the offer and the answer of permessage-deflate.
 var noTakeover = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
 
-// takesExtensions takes the extensions that the server has chosen. It reports whether they were offered. A server that would keep its context is refused.
+// takesExtensions stores whether the server has chosen permessage-deflate. It reports whether the choice was offered: no other extension, and no
+// context takeover of the server.
 func (d *dialer) takesExtensions(chosen []string) bool {
 	if len(chosen) == 0 {
 		return true

@@ -11,7 +11,8 @@ import (
 var (
 	// ErrInvalid reports a wrong argument or field of a configuration. The text names it and its value.
 	ErrInvalid = errors.New("websocket: invalid argument or configuration")
-	// ErrHandshake reports that a request is no valid opening handshake of a WebSocket, or was refused, or that the server's answer to Dial is none.
+	// ErrHandshake reports that a request is not a valid opening handshake of a WebSocket or was refused, or that the server has not accepted the
+	// handshake of Dial.
 	ErrHandshake = errors.New("websocket: bad handshake")
 	// ErrClosed reports that the WebSocket is closed or is being closed, and accepts no more messages. Nothing was accepted. It matches
 	// net.ErrClosed.
@@ -20,8 +21,8 @@ var (
 	// may hold. Nothing was accepted.
 	ErrFull = server.ErrFull
 
-	// ErrCloseTimeout is the Err of a CloseError if the peer has not answered the close frame within Config.CloseTimeout. It and the next two errors
-	// have a method Timeout that returns true, and match os.ErrDeadlineExceeded.
+	// ErrCloseTimeout is the Err of a CloseError if the peer has not answered the close frame within Config.CloseTimeout. It and the next
+	// two errors have a method Timeout that returns true, and match os.ErrDeadlineExceeded.
 	ErrCloseTimeout error = timeoutError("websocket: the peer has not answered the close frame in time")
 	// ErrPongTimeout is the Err of a CloseError if nothing has arrived within Config.PongTimeout after a ping.
 	ErrPongTimeout error = timeoutError("websocket: the peer has not answered a ping in time")

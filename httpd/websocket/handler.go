@@ -12,8 +12,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Handler is an http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. It may be used for many
-// paths and servers; their WebSockets share what it measures and limits. Package httpd has to serve the requests.
+// A Handler is an http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. The requests have to be
+// those of a server of package httpd. A Handler may be used for many paths and servers: Stats and MaxFragments then count all of their
+// WebSockets, and the server measures the time of Message for all of them together.
 type Handler struct {
 	cfg      *Config
 	requests *requests
@@ -40,7 +41,8 @@ func NewHandler(cfg *Config) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP is Upgrade, whose error the client has been told. It panics if that is ErrInvalid. May block; not in a callback.
+// ServeHTTP calls Upgrade. It drops the error, since Upgrade has answered the client, but panics if it matches ErrInvalid. May block; not in a
+// callback.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := h.Upgrade(w, r); errors.Is(err, ErrInvalid) {
 		panic(err)
@@ -64,12 +66,12 @@ func (h *Handler) checkArguments(w http.ResponseWriter, r *http.Request) error {
 // origin, with 405 if the method is not GET, with 426 if they ask for no upgrade or for another version, with 501 if the server does not
 // support it, with 503 during Shutdown, and otherwise with 400. Fields that are set in w.Header are sent with the answer.
 //
-// Messages are handled when the handler of the request has returned, and also those that the client has sent together with the request. The Conn may
-// be used before. Nothing of the request is kept.
+// Messages are handled when the handler of the request has returned, also those that the client has sent together with the request. The Conn may
+// be used before that. The Conn keeps no reference to the request.
 //
-// Errors: a *HandshakeError, which matches ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request that package httpd does not serve, that is of HTTP/2,
-// or whose ResponseWriter is behind a wrapper without a method Unwrap; ErrClosed if the connection has ended; ErrInvalid if w or r is nil or NewHandler has not made h. May
-// block; not in a callback.
+// Errors: a *HandshakeError, which matches ErrHandshake; those of httpd.Upgrade, such as http.ErrNotSupported for a request of
+// HTTP/2, for one that package httpd does not serve, and for a ResponseWriter that a type without a method Unwrap wraps; ErrClosed if the
+// connection has ended; ErrInvalid if w or r is nil or NewHandler has not made h. May block; not in a callback.
 func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	if err := h.checkArguments(w, r); err != nil {
 		return nil, err
@@ -115,7 +117,7 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 	return c, nil
 }
 
-// answerFailure answers a request for which httpd.Upgrade has failed, if the connection is open.
+// answerFailure answers a request for which httpd.Upgrade has failed. After other errors the connection has ended.
 func answerFailure(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, http.ErrServerClosed):

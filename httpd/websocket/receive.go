@@ -11,8 +11,8 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// The input of a WebSocket belongs to one goroutine at a time: to the loop, which calls Data, or, from a message on that Config.Message has to
-// handle, to the loop or worker that calls ServeRequest for it and the frames that follow.
+// The input of a WebSocket belongs to one goroutine at a time. It is that of the loop, which calls Data. When a message is complete, Data
+// hands it over with the frames that follow, and then it is the goroutine that calls ServeRequest for them, until they are handled.
 
 // A connHandler is a Conn as the server.Handler of its connection.
 type connHandler Conn
@@ -20,7 +20,7 @@ type connHandler Conn
 // Open implements server.Handler. It is not called, since the connection was open before the handshake.
 func (*connHandler) Open(*server.Conn) {}
 
-// Data implements server.Handler. It takes frames up to the end of a message, which it hands over, with all frames that follow.
+// Data implements server.Handler. It handles frames up to the one that completes a message, which it hands over with all frames that follow.
 func (h *connHandler) Data(sc *server.Conn, p []byte) (n int, err error) {
 	c := (*Conn)(h)
 	c.recordInput()
@@ -159,7 +159,7 @@ func (r *requests) RunsOn() server.Placement { return r.h.cfg.Placement }
 // CancelsOnEOF implements server.CancelHandler.
 func (r *requests) CancelsOnEOF() bool { return true }
 
-// ServeRequest takes a frame.
+// ServeRequest handles a frame.
 func (r *requests) ServeRequest(w server.Reply, frame []byte) {
 	h, ok := w.Conn().Handler().(*connHandler)
 	if !ok {
@@ -173,7 +173,7 @@ func (r *requests) ServeRequest(w server.Reply, frame []byte) {
 	c.take(&w, header, frame)
 }
 
-// take takes a frame. w is the Reply of the request that runs, or nil on the loop, where only frames are taken that end no message.
+// take handles a frame. w is the Reply of the request that runs, or nil in Data, which handles only frames that complete no message.
 func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
 	if !c.admits() {
 		c.fail(w, violation(ClosePolicyViolation, "too many frames"))
@@ -198,7 +198,7 @@ func (c *Conn) take(w *server.Reply, h ws.Header, frame []byte) {
 	}
 }
 
-// takeData takes a part of a message, and handles a message that is complete.
+// takeData handles a frame with a part of a message, and the message when it is complete.
 func (c *Conn) takeData(w *server.Reply, h ws.Header, payload []byte) {
 	if h.Fin && c.partial == nil {
 		c.complete(w, MessageType(h.OpCode), h.Rsv == rsv1, payload)

@@ -12,8 +12,8 @@ import (
 )
 
 // WriteMessage sends a message, whose bytes are copied. It does not wait. Messages that several goroutines write are sent one after the
-// other. Errors: ErrClosed; ErrFull; ErrInvalid for another type than Text and Binary. After an error nothing was accepted. That a Text is UTF-8 is
-// up to the caller. Any goroutine.
+// other. Errors: ErrClosed; ErrFull; ErrInvalid for another type than Text and Binary. After an error nothing was accepted. That a Text is
+// UTF-8 is up to the caller. Any goroutine.
 func (c *Conn) WriteMessage(t MessageType, p []byte) error { return c.WriteNotify(t, p, nil) }
 
 // WriteText is WriteMessage for a Text. Any goroutine.
@@ -45,7 +45,7 @@ func checkType(t MessageType) error {
 	return nil
 }
 
-// write writes a frame with a message. With owned it is not copied, and never changes.
+// write writes a frame with a message. With owned, the frame is not copied, and must not change.
 func (c *Conn) write(frame []byte, done func(error), owned bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
