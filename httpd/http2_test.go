@@ -83,6 +83,7 @@ func TestConnectionsOfHTTP2CountInMaxConns(t *testing.T) {
 
 // Shutdown waits for the requests of HTTP/2, and ends idle connections at once.
 func TestShutdownWaitsForRequestsOfHTTP2(t *testing.T) {
+	t.Parallel() // net/http waits for a second after GOAWAY
 	h := newHolding()
 	s := &Server{Handler: h}
 	addr, config := serveTLS(t, s)
@@ -144,6 +145,7 @@ func TestTheEndOfShutdownsContextEndsRequestsOfHTTP2(t *testing.T) {
 
 // A connection that chooses HTTP/2 and sends nothing, or no preface, ends by itself or with its client, and does not count then.
 func TestAConnectionOfHTTP2WithoutAPrefaceEnds(t *testing.T) {
+	t.Parallel() // net/http waits for a second after GOAWAY
 	s := &Server{Handler: newHolding(), IdleTimeout: time.Hour, ErrorLog: log.New(io.Discard, "", 0)}
 	addr, config := serveTLS(t, s)
 	config.NextProtos = []string{"h2"}

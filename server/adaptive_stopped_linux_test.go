@@ -43,6 +43,7 @@ func (c *countTicks) await(n int64) {
 // A handler whose process is stopped for a time between two ticks has not stalled the loop. The test runs itself again in another process, in
 // which a handler waits for a tick, stops the process, and waits for the next tick, which is late.
 func TestAHandlerOfAStoppedProcessHasNotStalled(t *testing.T) {
+	t.Parallel()
 	needsLeaders(t)
 	if os.Getenv(stoppedChild) != "" {
 		stopInHandlers(t)

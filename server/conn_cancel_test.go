@@ -153,6 +153,7 @@ func TestUnreadInputKeepsTheContext(t *testing.T) {
 
 // The client sends without end while its request is in progress.
 func TestInputDuringARequestWithCancelOnEOFIsBounded(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		d, begun, resume := canceling(t, 1, server.OnWorkers, false)
 		s := start(t, r, &server.Server{Socket: tight(), Handler: d})

@@ -95,6 +95,7 @@ func TestAResetAtTheTimeOfAReadIsNoEndOfTheStream(t *testing.T) {
 
 // The loop leaves the bytes to the request, and sleeps meanwhile. At the end of the stream the request gets io.EOF.
 func TestTheLoopDoesNotReadWhileARequestReadsTheSocket(t *testing.T) {
+	t.Parallel()
 	for _, cancels := range []bool{false, true} {
 		for _, later := range []bool{false, true} {
 			t.Run(fmt.Sprintf("cancels=%v,deferred=%v", cancels, later), func(t *testing.T) {

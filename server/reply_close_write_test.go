@@ -87,6 +87,7 @@ func TestAReplyEndsTheOutputAfterTheEndOfThePeer(t *testing.T) {
 // While a request goes on whose connection is closed in both directions, the loop sleeps, and what the client has sent is read when the request
 // asks for it.
 func TestTheLoopSleepsWhileBothHalvesAreClosedDuringARequest(t *testing.T) {
+	t.Parallel()
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		shut, goOn, ended := make(chan *server.Conn, 1), make(chan struct{}), make(chan string, 1)
 		s := start(t, r, &server.Server{Handler: &server.Dispatcher{Framing: framing.Lines{}, Placement: p, CancelOnEOF: true, Serve: func(w server.Reply, _ []byte) {

@@ -116,6 +116,7 @@ func TestDetachAndStartTLSEndTheWaitForInput(t *testing.T) {
 
 // A pause stops the input, and its end lets the request go on.
 func TestAPauseHoldsTheInputOfARequest(t *testing.T) {
+	t.Parallel()
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		paused, resume := make(chan *server.Conn, 1), make(chan struct{})
 		s := start(t, r, &server.Server{Handler: withBodies(p, func(w server.Reply, body io.Reader, _ int) {
