@@ -29,7 +29,7 @@ import (
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on")
 	backend := flag.String("backend", "127.0.0.1:8000", "address of the other server, which answers each line with a line")
-	patience := flag.Duration("timeout", time.Second, "time after which a line is answered with an error")
+	timeout := flag.Duration("timeout", time.Second, "time after which a line is answered with an error")
 	flag.Parse()
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
@@ -40,7 +40,7 @@ func main() {
 		Idempotent: func([]byte) bool { return true }, // the other server only answers
 	}
 	srv.Handler = server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
-		ctx, cancel := context.WithTimeout(w.Context(), *patience)
+		ctx, cancel := context.WithTimeout(w.Context(), *timeout)
 		defer cancel()
 		answer, err := other.Do(ctx, append(line, '\n'))
 		if err != nil {

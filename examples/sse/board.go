@@ -12,7 +12,7 @@ import (
 // maxNote limits the text of a note, in bytes.
 const maxNote = 4 << 10
 
-// A board passes notes to those who wait for them.
+// A board passes notes to the clients that wait for them.
 type board struct {
 	streams *sse.Group   // of the pages
 	polls   *httpd.Group // the requests that wait for the next note
@@ -62,6 +62,6 @@ func (b *board) post(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	b.polls.Complete([]byte(text+"\n"), nil)
+	b.polls.Complete([]byte(text+"\n"), nil) // a client that has gone asks again
 	w.WriteHeader(http.StatusNoContent)
 }

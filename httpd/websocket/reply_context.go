@@ -15,7 +15,7 @@ type replyContext struct {
 	stop   func() bool // ends the watch of the connection
 }
 
-// Context returns a context that ends when Message returns, as the one of a http.Request does, and before that with the connection, and when the peer closes
+// Context returns a context that ends when Message returns, as the one of an http.Request does, and before that with the connection, and when the peer closes
 // its half. Then its cause is the reason. Work that goes on when Message has returned needs Conn.Context. The first call of a message
 // allocates; what it takes up is given back when Message returns. Any goroutine.
 func (r Reply) Context() context.Context {
