@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/leaktest"
 	"github.com/evmq/evmq/internal/testkit"
 )
@@ -68,8 +69,10 @@ func TestABodyThatIsNotReadIsNoRequest(t *testing.T) {
 // The error of a body ends its connection after the answer, also if the handler does not report it.
 func TestABodyThatCannotBeReadEndsTheConnection(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
-		s.ReadTimeout = 20 * time.Millisecond
+		clock, begun := testkit.NewClock(), make(chan struct{}, 10)
+		s.LoopConfig, s.ReadTimeout = &event.Config{Clock: clock}, 20*time.Second
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
+			begun <- struct{}{}
 			_, err := io.Copy(io.Discard, req.Body)
 			fmt.Fprint(w, errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, io.ErrUnexpectedEOF))
 		})
@@ -87,8 +90,11 @@ func TestABodyThatCannotBeReadEndsTheConnection(t *testing.T) {
 		} {
 			c := dial(t, addr)
 			c.send(row.input)
+			testkit.Await(t, begun, "the request")
 			if row.ends {
 				c.closeWrite()
+			} else if strings.HasPrefix(row.name, "ReadTimeout") {
+				pass(t, s, clock, 30*time.Second)
 			}
 			a := c.answer()
 			if a.body != row.want || !a.closes {

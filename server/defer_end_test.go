@@ -150,6 +150,7 @@ func TestADeferredReplyThatIsNotClosedEndsAtItsDeadline(t *testing.T) {
 					if row.again {
 						half := want - max(row.argument, row.server)
 						clock.Advance(half)
+						twoTurns(t, c)
 						testkit.Must(t, w.Defer(row.argument))
 						want -= half
 					}

@@ -31,12 +31,14 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 		send(t, nc, "a\nb\nhal")
 		testkit.Until(t, "two requests", func() bool { st := s.Stats(); return st.RunningRequests == 2 && st.BytesRead == 7 })
 		clock.Advance(2 * time.Hour)
+		twoTurnsOfAll(t, s)
 		close(release)
 		expect(t, nc, "a\nb\n")
 		for c := range s.Conns() { // the loop has ended both requests when it calls this
 			onLoop(t, c, func() {})
 		}
 		clock.Advance(50 * time.Minute)
+		twoTurnsOfAll(t, s)
 		send(t, nc, "f\n")
 		expect(t, nc, "half\n")
 
@@ -83,9 +85,11 @@ func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 			row.pause(t, c, nc)
 			onLoop(t, c, func() {})
 			clock.Advance(2 * time.Hour)
+			twoTurns(t, c)
 			row.resume(t, c, nc)
 			onLoop(t, c, func() {})
 			clock.Advance(50 * time.Minute)
+			twoTurns(t, c)
 			send(t, nc, "f\n")
 			expect(t, nc, "half\n")
 		})

@@ -348,7 +348,7 @@ func TestTheDeadlinesOfAClientEndConnections(t *testing.T) {
 	onLoop(t, c.Server)
 	testkit.WantEqual(t, "requests before the deadline", c.Stats().ActiveRequests, 1)
 	testkit.Until(t, "the deadline", func() bool {
-		clock.Advance(time.Millisecond) // the loop may set its timer again after the first time
+		clock.Advance(time.Second) // the loop may set its timer again after the first time
 		return len(call) == 1
 	})
 	err := testkit.Await(t, call, "its end").err
@@ -363,7 +363,7 @@ func TestTheDeadlinesOfAClientEndConnections(t *testing.T) {
 	onLoop(t, c.Server)
 	testkit.WantEqual(t, "idle connections before the deadline", c.Stats().IdleConns, 1)
 	testkit.Until(t, "the end of the idle connection", func() bool {
-		clock.Advance(time.Millisecond)
+		clock.Advance(time.Second)
 		return c.Stats().OpenConns == 0
 	})
 }
@@ -372,8 +372,10 @@ func TestTheDeadlinesOfAClientEndConnections(t *testing.T) {
 func onLoop(t *testing.T, srv *server.Server) {
 	t.Helper()
 	for _, l := range srv.Loops() {
-		done := make(chan bool)
-		testkit.Must(t, l.Post(func() { close(done) }))
-		testkit.Await(t, done, "a turn")
+		for range 2 { // the first may run in a turn that began before
+			done := make(chan bool)
+			testkit.Must(t, l.Post(func() { close(done) }))
+			testkit.Await(t, done, "a turn")
+		}
 	}
 }
