@@ -124,7 +124,7 @@ func TestRefusalsThatWaitForALoopAreBoundedAndEndWithTheServer(t *testing.T) {
 	hangUp(all...)
 }
 
-// It is logged once, and Accept is called again; another error is Serve's result.
+// A temporary error is logged once, and Accept is called again; another error is Serve's result.
 func TestATemporaryErrorOfAcceptDoesNotEndServe(t *testing.T) {
 	for _, temporary := range []error{
 		&net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)},
@@ -193,7 +193,7 @@ func TestAPauseOfAcceptEndsWithTheListener(t *testing.T) {
 	}
 }
 
-// It still belongs to the caller, and the error says how to serve it.
+// The listener still belongs to the caller, and the error says how to serve it.
 func TestAListenerThatCannotBeServedIsRefusedAtOnce(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: echoLines()})
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")

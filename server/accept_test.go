@@ -291,7 +291,7 @@ func TestAListenerWithoutADescriptorEndsWithoutAnErrorWhenClosed(t *testing.T) {
 	}
 }
 
-// There is no default of BusyText, since the server does not know the protocol.
+// BusyText has no default, since the server does not know the protocol.
 func TestARefusedClientIsSentNothingByDefault(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)

@@ -375,7 +375,7 @@ func TestAHandlerLosesTheLoopIfItRunsAtTwoTicks(t *testing.T) {
 	})
 }
 
-// It does so whether another goroutine leads the loop already or not. When the handler returns, nothing of the server is left.
+// The handler is counted whether another goroutine leads the loop already or not. When the handler returns, nothing of the server is left.
 func TestAShutdownErrorCountsAHandlerThatBlocksALoop(t *testing.T) {
 	needsLeaders(t)
 	t.Parallel()

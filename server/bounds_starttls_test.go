@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// It is that of incomplete ClientHellos after the command, of output after the command whose client never starts its handshake, and of
+// The memory is that of incomplete ClientHellos after the command, of output after the command whose client never starts its handshake, and of
 // input that a client sends while its handshake waits.
 func TestTheMemoryOfAStartTLSCounts(t *testing.T) {
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)

@@ -45,7 +45,7 @@ func (a *attack) check(t *testing.T) {
 	}
 }
 
-// It is that of incomplete PROXY headers, ClientHellos, records and requests of clients that send nothing more.
+// The input is that of incomplete PROXY headers, ClientHellos, records and requests of clients that send nothing more.
 func TestInputBeforeARequestCounts(t *testing.T) {
 	record := append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 16<<10)...)
 	hello := append([]byte{22, 3, 1, 0x40, 0, 1, 0, 0xff, 0}, make([]byte, 16<<10)...)

@@ -126,7 +126,7 @@ func TestOutputHasABudgetPerTurn(t *testing.T) {
 	}
 }
 
-// They are successes and failures.
+// The outcomes are successes and failures.
 func TestOutcomesComeInTheOrderOfTheWrites(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})

@@ -101,7 +101,7 @@ func (c gatedConn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// It belongs to the server before the caller's descriptor is closed.
+// The connection belongs to the server before the caller's descriptor is closed.
 func TestAnAddedConnectionWhoseCloseWaitsEndsWithTheServer(t *testing.T) {
 	before := leaktest.Descriptors()
 	p := newProbe(calls{})

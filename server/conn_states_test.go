@@ -52,7 +52,7 @@ func TestStatesHaveNames(t *testing.T) {
 	}
 }
 
-// It takes not even the output of requests in progress. In the other states it does.
+// Such a connection does not even take the output of requests in progress. In the other states it does.
 func TestAConnectionTakesNoOutputWhenItIsBrokenOrClosed(t *testing.T) {
 	for s, want := range map[connState]bool{connOpen: false, connHalf: false, connBroken: true, connClosing: false, connClosed: true} {
 		if s.isDead() != want {

@@ -241,7 +241,7 @@ func (oneLine) MaxLen() int { return 10 }
 // withoutUnwrap wraps a handler and has no Unwrap.
 type withoutUnwrap struct{ server.Handler }
 
-// It is logged once for each Dispatcher.
+// A warning is logged once for each Dispatcher.
 func TestAHandlerThatHidesADispatcherIsLogged(t *testing.T) {
 	for name, h := range map[string]server.Handler{"hides": withoutUnwrap{echoLines()}, "": wrapper{echoLines()}} {
 		log := &logged{level: slog.LevelInfo}

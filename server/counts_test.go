@@ -16,7 +16,7 @@ import (
 	"github.com/evmq/evmq/server/framing"
 )
 
-// They do not decrease when a connection ends whose handler still runs, or when a listener closes.
+// The counters do not decrease when a connection ends whose handler still runs, or when a listener closes.
 func TestCountersNeverDecrease(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		started, release := make(chan bool, 1), make(chan bool)
@@ -132,7 +132,7 @@ func TestRefusedRequestsAreNotAnswered(t *testing.T) {
 	}
 }
 
-// They are handled on the loop or on workers, or counted as dropped. None that was received disappears.
+// The datagrams are handled on the loop or on workers, or counted as dropped. None that was received disappears.
 func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 	for _, dispatched := range []bool{false, true} {
 		for _, gently := range []bool{true, false} {
@@ -238,7 +238,7 @@ func TestAnUnlimitedQueueKeepsEveryRequest(t *testing.T) {
 	}
 }
 
-// They are read while they change, without data races. When the server is idle, they agree with each other.
+// The counters are read while they change, without data races. When the server is idle, they agree with each other.
 func TestCountersAreReadByAnyGoroutine(t *testing.T) {
 	const clients, lines = 4, 20
 	conns := 10 // of each client

@@ -158,7 +158,7 @@ func TestWriteTimeoutClosesAPeerThatTakesNothing(t *testing.T) {
 	})
 }
 
-// It ends the wait for a peer that does not read, and for one that has read all and does not close.
+// CloseTimeout ends the wait for a peer that does not read, and for one that has read all and does not close.
 func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{})
@@ -188,7 +188,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 	})
 }
 
-// They may be set for the whole server, for one connection, and instead of a server's deadline.
+// Negative timeouts may be set for the whole server, for one connection, and instead of a server's deadline.
 func TestNegativeTimeoutsAreNone(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(*server.Conn, []byte) (int, error) { return 0, nil }})

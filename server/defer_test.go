@@ -223,7 +223,7 @@ func TestAReplyAcceptsNothingAfterItsClose(t *testing.T) {
 	})
 }
 
-// It fails, since the reply ends with its function, and changes nothing.
+// Close of another reply fails, since that reply ends with its function, and changes nothing.
 func TestCloseIsForDeferredReplies(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		errs := make(chan error, 1)

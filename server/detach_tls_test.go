@@ -41,7 +41,7 @@ func detachTLS(t *testing.T, c *server.Conn) detachResult {
 	return h
 }
 
-// It does so in both directions, with input that was decrypted and input that was not, half-closes and ends. The server does not count
+// The session continues in both directions, with input that was decrypted and input that was not, half-closes and ends. The server does not count
 // it any more.
 func TestADetachedTLSConnectionContinuesItsSession(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {

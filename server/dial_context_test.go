@@ -113,7 +113,7 @@ func TestTheEndOfTheContextCancelsADialContext(t *testing.T) {
 	h.untouched(t)
 }
 
-// It makes no difference when the context ends: DialContext returns either a connection, which is not affected, or an error, and nothing is left.
+// The context ends at any time: DialContext returns either a connection, which is not affected, or an error, and nothing is left.
 func TestADialContextThatIsCancelledAtAnyTimeLeavesNothing(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})

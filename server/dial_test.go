@@ -214,7 +214,7 @@ func unresponsive(t *testing.T) (address string) {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
 }
 
-// So do a dial that is aborted and one during a shutdown.
+// A dial that is aborted ends, too, and so does one during a shutdown.
 func TestADialThatTakesTooLongEnds(t *testing.T) {
 	address := unresponsive(t)
 	each(t, func(t *testing.T, r rig) {
@@ -348,7 +348,7 @@ func TestDialAboveMaxConnsIsRefused(t *testing.T) {
 	})
 }
 
-// It does not count from the last turn of the loop.
+// The time does not count from the last turn of the loop.
 func TestADialsTimeCountsFromItsCall(t *testing.T) {
 	s, clock := startWithClock(t, rigs()[0], &server.Server{Handler: echoLines()})
 	testkit.Must(t, pipelined(s.dial(t), "awake", 1))

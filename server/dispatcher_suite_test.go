@@ -290,7 +290,7 @@ func TestAFullQueueRefusesOrCloses(t *testing.T) {
 	})
 }
 
-// They have ended before an older one, whose function still runs when the connection is aborted. Their memory is used again for other
+// The requests have ended before an older one, whose function still runs when the connection is aborted. Their memory is used again for other
 // connections.
 func TestAnswersThatWaitEndWithTheirConnection(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {

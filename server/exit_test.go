@@ -60,7 +60,7 @@ func TestAnotherHandlerDoesNotGetARequestTwice(t *testing.T) {
 	}
 }
 
-// It is handled like any other panic.
+// The panic is handled like any other.
 func TestAPanicOfTheFramingAtTheEndIsIsolated(t *testing.T) {
 	panics := make(chan any, 1)
 	split := func(data []byte, atEOF bool) (int, []byte, error) {

@@ -84,7 +84,7 @@ func TestTemporaryFaultsLoseNothing(t *testing.T) {
 	}
 }
 
-// There are resets and broken pipes at random. The answer is a beginning of the data, every connection has its Close, and the server
+// Calls fail at random with resets and broken pipes. The answer is a beginning of the data, every connection has its Close, and the server
 // counts no memory afterwards.
 func TestFaultsThatEndAConnectionEndItAlone(t *testing.T) {
 	rates := socktest.Rates{Again: 0.05, Interrupted: 0.05, Short: 0.2, Reset: 0.01, Pipe: 0.01}

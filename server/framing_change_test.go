@@ -140,7 +140,7 @@ func TestARequestMayChangeTheHandlerAndBack(t *testing.T) {
 	})
 }
 
-// It also has effect on the stored bytes of an incomplete message.
+// SetHandler also has effect on the stored bytes of an incomplete message.
 func TestSetHandlerMayBeCalledOnAnotherGoroutine(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines()})
@@ -161,7 +161,7 @@ func TestSetHandlerMayBeCalledOnAnotherGoroutine(t *testing.T) {
 	})
 }
 
-// This is as with bufio.Scanner. A split function may also end the stream itself.
+// The last line is found as by bufio.Scanner. A split function may also end the stream itself.
 func TestTheLastLineNeedsNoLineEnd(t *testing.T) {
 	for name, row := range map[string]struct {
 		split      bufio.SplitFunc

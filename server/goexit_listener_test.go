@@ -23,7 +23,7 @@ func (c exitingConn) Close() error {
 	return nil
 }
 
-// It was accepted before. Otherwise its descriptor and its place among MaxConns would be lost, and a shutdown would wait for it.
+// The connection was accepted before. Otherwise its descriptor and its place among MaxConns would be lost, and a shutdown would wait for it.
 func TestAnAddedConnectionWhoseCloseEndsItsGoroutineIsServed(t *testing.T) {
 	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{data: echo}})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -32,7 +32,7 @@ func TestAHandshakeTakesOnlyItsSteps(t *testing.T) {
 	}
 }
 
-// It has begun when it has a goroutine or waits for one.
+// A handshake has begun when it has a goroutine or waits for one.
 func TestAHandshakeIsUnderWayUntilItHasEnded(t *testing.T) {
 	for _, test := range []struct {
 		state           handshakeState

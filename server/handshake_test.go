@@ -48,7 +48,7 @@ func TestHandshakesAreBounded(t *testing.T) {
 	})
 }
 
-// They send a whole ClientHello, then single bytes, and have all places. Later clients get a place long before HandshakeTimeout.
+// The clients send a whole ClientHello, then single bytes, and have all places. Later clients get a place long before HandshakeTimeout.
 func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 	const most = 4
 	var reasons, failed atomic.Int32

@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom fills the output with pushes after a long reply that has begun: they wait for its end, so it must
-// not wait for them.
+// TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom fills the output with pushes after a long reply that has begun: they wait for its
+// end, so it must not wait for them.
 func TestWritesToTheConnectionDoNotKeepAReplyFromItsRoom(t *testing.T) {
 	const limit = 64 << 10
 	const begun = limit + limit/2 // more than is gathered

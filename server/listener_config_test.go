@@ -61,7 +61,7 @@ func TestAListenerMayDoWithoutThePROXYHeader(t *testing.T) {
 	expect(t, nc, "hello")
 }
 
-// It can have the same configuration as one of Listen.
+// A listener that AddListener adds can have the same configuration as one of Listen.
 func TestAListenerThatIsAddedHasAConfig(t *testing.T) {
 	s := start(t, rig{"tcp", true, 1}, &server.Server{Handler: calls{data: echo}})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -54,7 +54,7 @@ func TestAUserTimeoutIsSetWhateverTheListener(t *testing.T) {
 	}
 }
 
-// Not all options can be set on its connection.
+// Not all options can be set on the connection of such a client.
 func TestAClientOfMultipathTCPIsServed(t *testing.T) {
 	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}, Socket: server.SocketOptions{UserTimeout: 5 * time.Second}})
 	var lc net.ListenConfig

@@ -100,7 +100,7 @@ func TestConnectionsFromBeforeTheListenerWasAddedHaveTheOptions(t *testing.T) {
 	}
 }
 
-// It takes at most 300 bytes, the table included.
+// An idle connection takes at most 300 bytes, the table included.
 func TestAnIdleConnectionIsSmall(t *testing.T) {
 	const conns = 2000
 	p := calls{}

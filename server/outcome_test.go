@@ -82,7 +82,7 @@ func TestAShutdownAfterCloseReturnsTheOutcomeOfClose(t *testing.T) {
 	testkit.Must(t, s.Shutdown(endedContext(errors.New("no time"))))
 }
 
-// So does every further one, and the server cannot be started.
+// Every further Shutdown returns nil, too, and the server cannot be started.
 func TestAShutdownBeforeStartReturnsNil(t *testing.T) {
 	s := &server.Server{Handler: calls{}}
 	testkit.Must(t, s.Shutdown(endedContext(errors.New("no time"))))

@@ -133,7 +133,7 @@ func TestAnErrorBetweenDatagramsLosesNone(t *testing.T) {
 	}
 }
 
-// There are many of them, and each read removes one.
+// Many errors wait, and each read removes one.
 func TestErrorsOfPeersDoNotPauseReceiving(t *testing.T) {
 	log := &lines{Handler: slog.DiscardHandler, count: map[string]int{}}
 	got := make(chan struct{})

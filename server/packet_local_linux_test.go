@@ -81,7 +81,7 @@ func TestAnAnswerComesFromTheAddressThatWasAskedAt(t *testing.T) {
 	}
 }
 
-// It has the same counters, addresses and Close as the one of ListenPacket.
+// The PacketConn that a handler is given has the same counters, addresses and Close as the one of ListenPacket.
 func TestAHandlersPacketConnIsTheSameSocket(t *testing.T) {
 	s := packetServer(t, &server.Server{})
 	got := make(chan *server.PacketConn, 1)

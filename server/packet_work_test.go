@@ -129,7 +129,7 @@ func TestShutdownLetsDatagramsInProgressBeAnswered(t *testing.T) {
 	}
 }
 
-// They are counted, and the Context of the running handler ends.
+// The datagrams are counted, and the Context of the running handler ends.
 func TestCloseDropsDatagramsThatWait(t *testing.T) {
 	s, pc, _ := busyServer(t, &server.Server{})
 	for range 2 {

@@ -50,7 +50,7 @@ func TestReadingResumesWhenEachOwnerHasResumed(t *testing.T) {
 	}
 }
 
-// It does so before the lock is taken, so that the connection can still be used.
+// PauseRead panics before the lock is taken, so that the connection can still be used.
 func TestAnOwnerThatCannotBeComparedPanics(t *testing.T) {
 	s, conns := startOpened(t)
 	nc := s.dial(t)

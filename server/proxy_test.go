@@ -93,7 +93,7 @@ func TestARequestMayFollowThePROXYHeaderInOnePacket(t *testing.T) {
 	s.shutdown(t)
 }
 
-// It ends before Open, and OnReject is called.
+// The connection ends before Open, and OnReject is called.
 func TestAWrongProxyHeaderEndsTheConnection(t *testing.T) {
 	for name, header := range map[string]string{
 		"none":                  "GET / HTTP/1.1\r\n\r\n",

@@ -202,7 +202,7 @@ func TestALimitedSenderWakesItsLoopSeldom(t *testing.T) {
 	}
 }
 
-// They have arrived before it.
+// The requests have arrived before the Shutdown.
 func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
 	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: echoLines(), ReadLimit: server.RateLimit{BytesPerSecond: 1000, Burst: 4000}})

@@ -15,7 +15,7 @@ import (
 // The tests below check one rule: ReadTimeout does not count while the server does not read, since the peer cannot end its request. It counts
 // from when the server reads again.
 
-// There are as many as the handler permits.
+// As many requests are in progress as the handler permits.
 func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 	eachDispatcher(t, func(t *testing.T, handler func(d *server.Dispatcher) server.Handler) {
 		clock := testkit.NewClock()
@@ -52,7 +52,7 @@ func TestReadTimeoutDoesNotCountWhileRequestsAreInProgress(t *testing.T) {
 	})
 }
 
-// It is paused by PauseRead, or because the peer does not take the output.
+// Reading is paused by PauseRead, or because the peer does not take the output.
 func TestReadTimeoutDoesNotCountWhileReadingIsPaused(t *testing.T) {
 	for name, row := range map[string]struct {
 		pause, resume func(t *testing.T, c *server.Conn, nc net.Conn)

@@ -61,7 +61,7 @@ func TestAReplyThatHasEndedWritesToNoOtherClient(t *testing.T) {
 	}
 }
 
-// It is sent between the earlier and later bytes of the reply, and before writes of other goroutines.
+// The file is sent between the earlier and later bytes of the reply, and before writes of other goroutines.
 func TestAFileIsSentWhereAReplyWritesIt(t *testing.T) {
 	f := writeFile(t, []byte("FILE!"))
 	d := server.Dispatch(bufio.ScanLines, func(w server.Reply, _ []byte) {

@@ -63,7 +63,7 @@ func awaitLine(t *testing.T, lines <-chan string, text string) string {
 	}
 }
 
-// It uses TLS 1.2; TLS 1.3 has no renegotiation. Other clients are served, before and after.
+// The client uses TLS 1.2; TLS 1.3 has no renegotiation. Other clients are served, before and after.
 func TestAClientThatRenegotiatesIsDisconnected(t *testing.T) {
 	t.Parallel()
 	config := serverTLS()

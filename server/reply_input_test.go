@@ -113,7 +113,7 @@ func TestABodyMayArriveByteByByte(t *testing.T) {
 	})
 }
 
-// It waits for n bytes and no longer, returns the same bytes again, and at the end of the stream those that are there.
+// Peek waits for n bytes and no longer, returns the same bytes again, and at the end of the stream those that have arrived.
 func TestPeekConsumesNothing(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {
 		steps := make(chan string, 10)

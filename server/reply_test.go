@@ -70,7 +70,7 @@ func TestAReplyWaitsForRoom(t *testing.T) {
 	})
 }
 
-// It fails with the reason: the peer's end, WriteTimeout, Abort, or the deadline of Shutdown.
+// The Write fails with the reason: the peer's end, WriteTimeout, Abort, or the deadline of Shutdown.
 func TestAReplysWriteEndsWithTheConnection(t *testing.T) {
 	ended := errors.New("enough")
 	for name, row := range map[string]struct {

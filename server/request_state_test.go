@@ -93,7 +93,7 @@ func checkMove(t *testing.T, from, to string, allowed bool, move func(), moved f
 	move()
 }
 
-// It changes once, so that a Reply that is kept is not the next one.
+// The number changes once, so that a Reply that is kept is not the next one.
 func TestAReplysNumberChangesWhenItEnds(t *testing.T) {
 	in := &input{}
 	first := in.beginReply()
