@@ -92,6 +92,7 @@ func (in *input) moveRequests() (full *input) {
 		full.stream, in.stream = in.stream, nil // with CancelOnEOF the loop may have read
 		c.mu.Unlock()
 	}
+	full.reply.spare, in.reply.spare = in.reply.spare, nil
 	in.buf, in.small, in.counted, in.request = nil, nil, 0, request{}
 	in.become(inputEmptied)
 	return full

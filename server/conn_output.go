@@ -60,7 +60,7 @@ func (c *loopConn) freeOutput() {
 	}
 	if spare := &c.loop.running.spare; *spare == nil {
 		*spare = c.out
-	} else {
+	} else if !c.loop.keepSpare(c.out) {
 		c.out.Free()
 	}
 	c.out = nil

@@ -75,21 +75,6 @@ func (in *input) reset() {
 	in.reply.reset()
 }
 
-// maxReleased limits the buffer of an input that is no longer counted when its last request has ended, although the loop has not taken it
-// back. It is small compared with the other memory of a connection.
-const maxReleased = 4 << 10
-
-// release ends the counting of an input without unanswered bytes, if it is small. It returns the number of bytes that the input was counted
-// with, which the caller subtracts from Server.buffered.
-func (in *input) release() int {
-	if cap(in.buf) > maxReleased || len(in.rest()) > 0 {
-		return 0
-	}
-	n := in.counted
-	in.counted = 0
-	return n
-}
-
 // count sets the number of bytes that the input is counted with in Server.buffered.
 func (c *Conn) count(in *input, n int) {
 	if n != in.counted {

@@ -43,6 +43,7 @@ type loop struct {
 	dones        []outq.Done                     // completions of writes that report will call
 	reported     int                             // the number of functions in dones that were called
 	outcome      error                           // the argument of dones
+	spares       []*outq.Queue                   // empty queues, for lend
 	inputs       []*input                        // unused, for newInput
 	turnRequests []*input                        // requests of this turn, for endTurn
 	queues       []jobQueue                      // to the executors of the server, in their order

@@ -54,7 +54,7 @@ func (ld *leader) writeAnswer(c *loopConn) (done bool) {
 	}
 	c.startRunning()
 	c.commands, c.sched = 0, c.sched&schedRefused|schedRunning
-	c.takeBack()
+	c.takeBackLocked()
 	ld.l.lead.result = c.writeAndUnlock()
 	if ld.l.lead.result == nil {
 		ld.l.lead.finished = nil

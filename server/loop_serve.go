@@ -62,7 +62,7 @@ func (c *loopConn) serve() {
 	if c.state != connClosed && (commands == 0 || commands == cmdDone && c.nothingLeft()) {
 		// The usual case: output, perhaps with the end of a request. It needs the lock once.
 		if commands == cmdDone {
-			c.takeBack()
+			c.takeBackLocked()
 		}
 		c.flushAndUnlock()
 		return

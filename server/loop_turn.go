@@ -5,16 +5,19 @@ import "math"
 // distribute divides the requests of a turn between the leader, which runs its part after the turn, and the queues to the executors. On the
 // loop.
 func (l *loop) distribute(ins []*input) {
+	lent := 0
 	for i, in := range ins {
 		switch {
 		case in == nil: // it was handed over before a RouteOf called runtime.Goexit
 		case l.isLed() && !in.request.isForWorkers && l.admits(in):
 			l.lead.inline.push(in)
 		default:
+			lent += l.lend(in)
 			l.queueFor(in).add(in)
 		}
 		ins[i] = nil
 	}
+	l.srv.addBuffered(lent)
 }
 
 // maxPostponed is the number of ready descriptors up to which the leader runs a request before it reads them. With more of them, the time

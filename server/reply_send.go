@@ -115,7 +115,7 @@ func (c *Conn) hasRoomForFile() bool {
 func (r *replyState) putPiece(copied []byte, p piece) {
 	c := r.c
 	counted := c.countedOutput()
-	r.put(copied)
+	counted += r.put(copied)
 	c.countOutput(counted)
 	if p.file == nil && p.done == nil {
 		return
@@ -130,11 +130,14 @@ func (r *replyState) putPiece(copied []byte, p piece) {
 	c.countOutput(counted)
 }
 
-// put appends p to the output. Under c.mu; the caller counts the output and queues the connection.
-func (r *replyState) put(p []byte) {
+// put appends p to the output. counted is the memory with which the output is counted already, because the spare queue is. Under c.mu; the
+// caller counts the output and queues the connection.
+func (r *replyState) put(p []byte) (counted int) {
 	if len(p) > 0 && r.admitsBytes(len(p)) {
+		counted = r.useSpare()
 		r.c.output().Append(p)
 	}
+	return counted
 }
 
 // admitsBytes reports whether the output accepts n more bytes, overhead included. While the whole server holds MaxBuffered, it ends the
@@ -178,7 +181,7 @@ func (in *input) commit() bool {
 		r.mu.Unlock()
 		return false
 	}
-	r.commitLocked(0)
+	r.commitLocked()
 	in.endReading()
 	in.isShared = in.stream != nil || in.request.cancels
 	r.mu.Unlock()
@@ -188,13 +191,13 @@ func (in *input) commit() bool {
 	return true
 }
 
-// commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. freed is a number of
-// other bytes to subtract from Server.buffered. Under c.mu, and r.mu if the reply is open.
-func (r *replyState) commitLocked(freed int) {
+// commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. Under c.mu, and r.mu if
+// the reply is open.
+func (r *replyState) commitLocked() {
 	c := r.c
 	r.count(0)
-	counted := c.countedOutput() + freed
-	r.put(r.buf)
+	counted := c.countedOutput()
+	counted += r.put(r.buf)
 	r.empty()
 	if !r.refused {
 		c.reqs++

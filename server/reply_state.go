@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/internal/outq"
 )
 
 const (
@@ -59,18 +60,19 @@ type replyState struct {
 
 	mu        sync.Mutex // guards what follows; c and order are fixed while a reply is open. Locked before the connection's
 	c         *Conn
-	buf       []byte     // gathered bytes, not yet output
-	small     []byte     // while buf is a largeBuffer: the small buffer that it has replaced, empty
-	room      int        // the most bytes that are gathered: replyBuffer or inlineReply
-	err       error      // the error of an earlier call; all later calls return it
-	order     uint64     // Concurrent: the request's number among those of its connection; else 0
-	counted   int        // bytes of buf, and of deferral, counted in Server.buffered
-	phase     replyPhase // changed under c.mu, too, so that either lock is enough to read it
-	overfull  bool       // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
-	refused   bool       // the reply is BusyText; no worker has answered
-	isFinal   bool       // CloseWrite was called: the reply accepts no more bytes. Changed under c.mu, too
-	isWatched bool       // OnCancel was called. Under c.mu
-	deferral  *deferral  // nil if the reply was not deferred
+	buf       []byte      // gathered bytes, not yet output
+	small     []byte      // while buf is a largeBuffer: the small buffer that it has replaced, empty
+	room      int         // the most bytes that are gathered: replyBuffer or inlineReply
+	err       error       // the error of an earlier call; all later calls return it
+	order     uint64      // Concurrent: the request's number among those of its connection; else 0
+	counted   int         // bytes of buf, and of deferral, counted in Server.buffered
+	phase     replyPhase  // changed under c.mu, too, so that either lock is enough to read it
+	overfull  bool        // Concurrent: its connection holds MaxOutput, so that it waits for the older replies
+	refused   bool        // the reply is BusyText; no worker has answered
+	isFinal   bool        // CloseWrite was called: the reply accepts no more bytes. Changed under c.mu, too
+	isWatched bool        // OnCancel was called. Under c.mu
+	spare     *outq.Queue // an empty queue for the answer; nil for none. Under c.mu
+	deferral  *deferral   // nil if the reply was not deferred
 
 	deadline *replyDeadline // of SetWriteDeadline; nil for none. Under c.mu
 }

@@ -118,18 +118,20 @@ func (in *input) end() {
 	r.mu.Lock()
 	c.mu.Lock()
 	if in.staysOpen() {
+		r.dropSpare()
 		r.mu.Unlock()
 		c.mu.Unlock()
 		return
 	}
 	direct := ld != nil && r.isOpen() && r.writeNow()
 	if r.isOpen() && c.state != connClosed {
-		r.commitLocked(in.release())
+		r.commitLocked()
 	}
 	r.finish(replyEnded)
 	in.endReading()
 	r.count(0)
 	r.empty()
+	r.dropSpare()
 	in.become(inputWithLoop)
 	r.mu.Unlock() // before c.mu: from then on the input may be another connection's
 	if c.state == connClosed {

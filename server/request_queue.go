@@ -68,6 +68,14 @@ func (c *loopConn) takeBack() {
 	c.count(in, in.memory())
 }
 
+// takeBackLocked is takeBack for a request that was all of the input, under mu. The end of the loop's work on the connection subtracts the
+// input from Server.buffered, together with the output.
+func (c *loopConn) takeBackLocked() {
+	c.loop.running.counted += c.in.counted
+	c.in.counted = 0
+	c.takeBack()
+}
+
 // nothingLeft reports whether the request that has ended was all of the input. Under mu.
 func (c *loopConn) nothingLeft() bool {
 	return c.holds.has(holdWorker) && c.in.stream == nil && !c.hasMoreTLS() && len(c.in.rest()) == 0 && !c.in.request.final

@@ -68,6 +68,9 @@ const (
 	closureSize = 64  // a completion, which is usually a closure
 )
 
+// SmallFootprint is the Footprint of a queue from Get for which IsSmall reports true.
+const SmallFootprint = queueSize + smallBlock
+
 // Footprint returns an estimate of the memory that is allocated for the queue, for a limit on the memory of all queues: the
 // queue, its blocks, regardless of the bytes that wait in them, the user's slices, and the list of segments, completions and
 // files.
@@ -75,7 +78,7 @@ func (q *Queue) Footprint() int {
 	n := q.blockBytes + int(q.size-q.fileBytes-q.copied) + cap(q.segs)*segmentSize + q.files*FileCost
 	n += int(q.cost-int64(q.files)*FileCost) / SegmentCost * closureSize
 	if q.first.buf != nil {
-		n += queueSize + smallBlock
+		n += SmallFootprint
 	}
 	return n
 }
