@@ -144,10 +144,16 @@ func (c *loopConn) wroteOut(n int) {
 	}
 }
 
-// countWritten counts n bytes that the kernel has taken. Under mu.
+// countWritten counts n bytes that the kernel has taken. Under mu, during the loop's work on the connection.
 func (c *loopConn) countWritten(n int) {
 	c.wrote += uint64(n)
-	c.loop.traffic.written.Add(uint64(n))
+	c.loop.running.written += uint64(n)
+}
+
+// countRead counts n bytes that the loop has read. Under mu, on the loop.
+func (c *loopConn) countRead(n int) {
+	c.nread += uint64(n)
+	c.loop.running.read += uint64(n)
 }
 
 // wakeWriters wakes the goroutines that wait for room in the output. Under mu.
@@ -169,12 +175,14 @@ func (c *Conn) retryWriters() {
 // Server.buffered. Only the output that is left at the end, and output above maxUncounted, is counted.
 
 // running is the state that the loop keeps for the connection that it works on, the one whose sched has schedRunning. Under that
-// connection's mu.
+// connection's mu; of the loop's goroutine while there is no such connection.
 type running struct {
 	counted int         // bytes by which its output is counted in Server.buffered
 	spare   *outq.Queue // for output(); nil for none
 	wrote   bool        // writeNow has written since the last flush
 	err     error       // of writeNow, for the flush
+
+	read, written uint64 // bytes of all connections that are not yet counted in traffic; see countTraffic
 }
 
 // startRunning begins the loop's work on the connection, if it has not begun yet: until stopRunning the connection is not queued for output

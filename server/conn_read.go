@@ -90,8 +90,7 @@ func (c *loopConn) received(p []byte) {
 		return
 	}
 	c.mu.Lock()
-	c.nread += uint64(len(p))
-	c.loop.traffic.read.Add(uint64(len(p)))
+	c.countRead(len(p))
 	h, ok := c.prepareInput()
 	c.mu.Unlock()
 	if in := c.in; in != nil {

@@ -22,8 +22,7 @@ func (c *loopConn) receivedForRequest(p []byte) {
 		c.closeWith(l.srv.overloaded())
 		return
 	}
-	c.nread += uint64(len(p))
-	l.traffic.read.Add(uint64(len(p)))
+	c.countRead(len(p))
 	if s.need > 0 && in.unread() >= s.need {
 		s.wake()
 		s.endWait(l.now())

@@ -31,6 +31,7 @@ func (ld *leader) runInline() bool {
 		}
 	}
 	lead.setRoute(nil)
+	l.countTraffic()
 	return true
 }
 

@@ -68,6 +68,7 @@ func (l *loop) runLate() {
 	w := &l.late
 	for {
 		l.runLeft()
+		l.countTraffic()
 		w.mu.Lock()
 		if len(w.waiting) == 0 {
 			w.busy, w.waiting = false, nil

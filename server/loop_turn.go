@@ -104,4 +104,5 @@ func (l *loop) endTurn() {
 		l.turnRequests = l.turnRequests[:0]
 	}
 	l.submitAll()
+	l.countTraffic()
 }

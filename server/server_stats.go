@@ -17,12 +17,25 @@ type totals struct {
 	ended                               [numCloseReasons]atomic.Uint64
 }
 
-// traffic has the counters of a loop's connections, including closed ones. The loop counts bytes; workers count requests.
+// traffic has the counters of a loop's connections, including closed ones. The loop counts bytes, once in a turn; workers count requests.
 type traffic struct {
 	read, written atomic.Uint64
 	_             [64]byte // the counter of workers has its own cache line
 	requests      atomic.Uint64
 	_             [64]byte
+}
+
+// countTraffic adds the bytes that were read and written since its last call to traffic. It is called when the loop has worked on
+// connections and works on none, before it sleeps. On the loop.
+func (l *loop) countTraffic() {
+	r := &l.running
+	if r.read > 0 {
+		l.traffic.read.Add(r.read)
+	}
+	if r.written > 0 {
+		l.traffic.written.Add(r.written)
+	}
+	r.read, r.written = 0, 0
 }
 
 // Stats has the counters and gauges of a server. Counters, and MaxQueuedRequests, only grow. The gauges are OpenConns, BufferedBytes,
@@ -36,8 +49,11 @@ type Stats struct {
 	Accepted  uint64  // connections accepted by listeners, including those that were refused
 	Refused   uint64  // connections refused because of MaxConns or because descriptors were short
 
-	BytesRead     uint64 // bytes received, after decryption, including those that handlers have not been given yet; discarded bytes do not count
-	BytesWritten  uint64 // bytes given to the kernel, before encryption
+	// BytesRead counts bytes received, after decryption, including those that handlers have not been given yet; discarded bytes do not
+	// count. BytesWritten counts bytes given to the kernel, before encryption. A loop adds those of a turn when the turn ends.
+	BytesRead    uint64
+	BytesWritten uint64
+
 	Requests      uint64 // requests that RequestHandlers have answered, on workers or on the loops; refused requests do not count
 	Busy          uint64 // requests refused because the workers' queue, or another Executor, was full
 	Full          uint64 // writes refused with ErrFull
