@@ -4,6 +4,9 @@ import (
 	"github.com/evmq/evmq/internal/sock"
 )
 
+// shortAnswer is the length up to which writeAnswer writes an answer: as much as the first block of a queue has room for.
+const shortAnswer = 2 << 10
+
 // flushResult is the state of a connection after its output was written as far as the kernel and the limits permit.
 type flushResult struct {
 	waiting   int       // bytes of output that wait
@@ -136,6 +139,22 @@ func (c *loopConn) writeSingle(p []byte) (n int, full bool, err error) {
 	}
 	c.wroteOut(n)
 	return n, n < len(p), nil
+}
+
+// writeAnswer writes the output, which is the answer to a request that has ended, if it is short and nothing else is to be done with it before.
+// It holds the lock during the system call, because the client waits for the answer, so that other goroutines seldom write. What it leaves
+// is written by the flush that follows. Under mu, during the loop's work on the connection.
+func (c *loopConn) writeAnswer() {
+	if c.out == nil || c.ext != nil || c.layers != 0 || c.writing != writeIdle || c.life != lifeOpen || c.state != connOpen {
+		return
+	}
+	p := c.out.Single()
+	if len(p) == 0 || len(p) > shortAnswer {
+		return
+	}
+	n := c.writeUnderLock(p)
+	c.loop.dones = c.out.Advance(n, c.loop.dones)
+	c.freeOutput()
 }
 
 // writeSome makes at most one system call, for at most limit bytes. full reports that the output has to wait: the kernel has accepted

@@ -236,6 +236,14 @@ func (c *loopConn) writeNow(p []byte) int {
 	if c.out != nil || c.ext != nil || c.state != connOpen || c.sched&schedRunning == 0 || l.running.err != nil || l.srv.isFull() {
 		return 0
 	}
+	return c.writeUnderLock(p)
+}
+
+// writeUnderLock gives p, which is not in the output, or is its head, to the kernel. It returns the number of bytes that the kernel has
+// accepted. If the write fails, the number is 0, and the flush at the end of the loop's work returns the error. Under mu, which is held during
+// the system call, during the loop's work on the connection.
+func (c *loopConn) writeUnderLock(p []byte) int {
+	l := c.loop
 	n, err := l.srv.calls.Write(c.ev.FD(), p)
 	if err != nil {
 		if !wouldBlock(err) {

@@ -63,6 +63,7 @@ func (c *loopConn) serve() {
 		// The usual case: output, perhaps with the end of a request. It needs the lock once.
 		if commands == cmdDone {
 			c.takeBackLocked()
+			c.writeAnswer()
 		}
 		c.flushAndUnlock()
 		return

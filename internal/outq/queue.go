@@ -75,6 +75,9 @@ const SmallFootprint = queueSize + smallBlock
 // queue, its blocks, regardless of the bytes that wait in them, the user's slices, and the list of segments, completions and
 // files.
 func (q *Queue) Footprint() int {
+	if q.IsSmall() && q.first.buf != nil { // most of the time
+		return SmallFootprint
+	}
 	n := q.blockBytes + int(q.size-q.fileBytes-q.copied) + cap(q.segs)*segmentSize + q.files*FileCost
 	n += int(q.cost-int64(q.files)*FileCost) / SegmentCost * closureSize
 	if q.first.buf != nil {

@@ -217,8 +217,8 @@ func (p *Pool[J]) work(w *worker, ran bool) {
 		}
 		j, found := p.take(w, woken, ran)
 		p.wakeUp(found.next)
-		for _, waiter := range found.waiters {
-			waiter.HasRoom()
+		if found.hasRoom {
+			p.callWaiters()
 		}
 		switch found.what {
 		case takeEnd:
@@ -237,8 +237,8 @@ func (p *Pool[J]) work(w *worker, ran bool) {
 // A taking is what a worker does next, and what it has to do before.
 type taking struct {
 	what    takeWhat
-	waiters []Waiter // to notify that there is room
-	next    *worker  // to wake
+	hasRoom bool    // callWaiters is to be called
+	next    *worker // to wake
 }
 
 // takeWhat says what a worker does next.
@@ -291,11 +291,20 @@ func (p *Pool[J]) takeLocked(w *worker, woken, ran bool) (j J, found taking) {
 	if p.len--; p.len == 0 && len(p.queue) > keptRing {
 		p.queue, p.head = nil, 0
 	}
-	if len(p.waiters) > 0 && p.len <= p.bound/2 {
-		found.waiters, p.waiters = p.waiters, nil
+	return j, taking{what: takeJob, hasRoom: len(p.waiters) > 0 && p.len <= p.bound/2, next: p.nextStandby()}
+}
+
+// callWaiters calls HasRoom of the waiters, unless more than half of the queue is in use again. Then a later take calls them.
+func (p *Pool[J]) callWaiters() {
+	var waiters []Waiter
+	p.mu.Lock()
+	if p.len <= p.bound/2 {
+		waiters, p.waiters = p.waiters, nil
 	}
-	found.next = p.nextStandby()
-	return j, found
+	p.mu.Unlock()
+	for _, w := range waiters {
+		w.HasRoom()
+	}
 }
 
 // addRunning adds n to running. Under mu.

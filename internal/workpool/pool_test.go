@@ -122,9 +122,39 @@ func TestAWaiterIsNotifiedOnceThatThereIsRoom(t *testing.T) {
 	w := newWorker()
 	for left := 3; left >= 0; left-- {
 		_, found := p.take(w, false, left != 3)
-		if want := left == 2; want != (len(found.waiters) == 1) {
-			t.Errorf("with %d jobs left, %d waiters are told", left, len(found.waiters))
+		if want := left == 2; want != found.hasRoom {
+			t.Errorf("with %d jobs left, the waiters are called: %v", left, found.hasRoom)
 		}
+		if found.hasRoom {
+			p.callWaiters()
+		}
+	}
+	if n := waiter.told.Load(); n != 1 {
+		t.Errorf("the waiter was called %d times", n)
+	}
+}
+
+// A worker that has seen room calls the waiters only if other goroutines have not used it in the meantime.
+func TestAWaiterIsNotNotifiedOfRoomThatIsUsedAgain(t *testing.T) {
+	p := &Pool[Job]{bound: 4, workers: 1, members: 1}
+	waiter := new(roomWaiter)
+	submit(p, make([]number, 5), waiter)
+	w := newWorker()
+	p.take(w, false, false)
+	if _, found := p.take(w, false, true); !found.hasRoom {
+		t.Fatal("half of the queue is free, and no waiter is to be called")
+	}
+	submit(p, make([]number, 1), nil)
+	p.callWaiters()
+	if n := waiter.told.Load(); n != 0 {
+		t.Fatal("the waiter was called while more than half of the queue was in use")
+	}
+	if _, found := p.take(w, false, true); !found.hasRoom {
+		t.Fatal("the next worker does not call the waiter")
+	}
+	p.callWaiters()
+	if n := waiter.told.Load(); n != 1 {
+		t.Errorf("the waiter was called %d times", n)
 	}
 }
 
