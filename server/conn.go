@@ -20,9 +20,9 @@ type Conn struct {
 	// under mu; see isDead.
 	ident atomic.Uint64
 
-	// mu guards the fields that the comment of loopConn names. It is not held during reads, callbacks or writes of output that waits, but may
-	// be held during short system calls (getsockname, SIOCOUTQ, epoll_ctl) and during a write of bytes that do not become output first; see
-	// writeNow.
+	// mu guards the fields that the comment of loopConn names. It is not held during reads, callbacks or long writes of output that waits, but
+	// may be held during short system calls (getsockname, SIOCOUTQ, epoll_ctl) and during a write of a short answer, or of bytes that do not
+	// become output first; see writeAnswer and writeNow.
 	mu    sync.Mutex
 	out   *outq.Queue         // the output that waits to be written; nil if there is none
 	ext   *ext                // state that few connections need; nil for most
@@ -64,6 +64,7 @@ type Conn struct {
 //	prepareInput                       held                 calls startRunning: until stopRunning, nothing is queued, since the loop checks itself
 //	flushAndUnlock, writeOut,          held, released       writes
 //	  writeTLS                         in system calls
+//	writeAnswer                        held                 writes a short answer, before flushAndUnlock
 //	finishFlush                        held                 calls stopRunning; marks the connection as queued if more waits, and flushed
 //	                                                        then queues it
 //	applyTransitions, callbacks        not held             water marks, ends, reading

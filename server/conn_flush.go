@@ -142,8 +142,8 @@ func (c *loopConn) writeSingle(p []byte) (n int, full bool, err error) {
 }
 
 // writeAnswer writes the output, which is the answer to a request that has ended, if it is short and nothing else is to be done with it before.
-// It holds the lock during the system call, because the client waits for the answer, so that other goroutines seldom write. What it leaves
-// is written by the flush that follows. Under mu, during the loop's work on the connection.
+// It holds the lock during the system call, because the client waits for the answer, so that other goroutines seldom write. The
+// flush that follows writes the rest. Under mu, during the loop's work on the connection.
 func (c *loopConn) writeAnswer() {
 	if c.out == nil || c.ext != nil || c.layers != 0 || c.writing != writeIdle || c.life != lifeOpen || c.state != connOpen {
 		return

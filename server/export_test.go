@@ -127,3 +127,10 @@ func HasExt(c *Conn) bool {
 	defer c.mu.Unlock()
 	return c.ext != nil
 }
+
+// SpareQueues returns how many empty queues the loop of c has for the answers of requests on workers.
+func SpareQueues(c *Conn) int {
+	n := make(chan int)
+	c.loop.do(func() { n <- len(c.loop.spares) })
+	return <-n
+}
