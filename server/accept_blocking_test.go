@@ -286,3 +286,31 @@ func TestANetworkOfTheOtherKindIsRefusedAndTheErrorNamesTheCall(t *testing.T) {
 		}
 	}
 }
+
+// embedding is a listener that has the descriptor of the one that it embeds, and an Accept of its own.
+type embedding struct {
+	*net.TCPListener
+	accepted chan net.Conn
+}
+
+func (l embedding) Accept() (net.Conn, error) {
+	nc, err := l.TCPListener.Accept()
+	if err == nil {
+		l.accepted <- nc
+	}
+	return nc, err
+}
+
+// The Accept of a listener is called, also if the listener embeds one of package net, whose descriptor a loop could accept from.
+func TestAcceptOfAListenerThatEmbedsAnotherIsCalled(t *testing.T) {
+	s := start(t, rigs()[0], &server.Server{Handler: calls{data: echo}})
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	testkit.Must(t, err)
+	l := embedding{inner.(*net.TCPListener), make(chan net.Conn, 1)}
+	ln, err := s.AddListener(l, nil)
+	testkit.Must(t, err)
+	nc := (&running{s.Server, s.rig, ln.Addr()}).dial(t)
+	testkit.Await(t, l.accepted, "the call of Accept")
+	send(t, nc, "hello")
+	expect(t, nc, "hello")
+}

@@ -162,8 +162,8 @@ func (s *Server) listen(ctx context.Context, network, address string, cfg Listen
 // belongs to the server, which closes it; after an error l still belongs to the caller. cfg says how the connections are served; with nil,
 // the fields of the Server apply. cfg is copied and not written to; Mode must be 0.
 //
-// If l has a descriptor, as the listeners of package net have, a loop accepts from a duplicate of it. l.Close does not stop that;
-// Listener.Close does. For any other listener, Accept is called on a goroutine. If it fails with a temporary error, for example because
+// If l is a *net.TCPListener or a *net.UnixListener, a loop accepts from a duplicate of its descriptor. l.Close does not stop that;
+// Listener.Close does. For any other listener, also one that embeds one of these, Accept is called on a goroutine. If it fails with a temporary error, for example because
 // descriptors are short, the error is logged and Accept is called again after a pause; any other error ends the listener, and Wait returns
 // it. Each accepted connection must have a descriptor (a method SyscallConn). If the first one has none, the listener ends with
 // ErrUnsupported; later ones are closed.
@@ -188,6 +188,18 @@ func (s *Server) AddListener(l net.Listener, cfg *ListenerConfig) (*Listener, er
 // tlsListener is the type of the listeners of package tls.
 var tlsListener = reflect.TypeOf(tls.NewListener(nil, nil))
 
+// systemListener returns l if its Accept does nothing but accept from its descriptor, and otherwise nil. A type that embeds such a listener has
+// its methods, but may have an Accept of its own, which must be called.
+func systemListener(l net.Listener) syscall.Conn {
+	switch l := l.(type) {
+	case *net.TCPListener:
+		return l
+	case *net.UnixListener:
+		return l
+	}
+	return nil
+}
+
 func (s *Server) addListener(l net.Listener, cfg ListenerConfig) (*Listener, error) {
 	if err := s.checkServes(cfg.Handler); err != nil {
 		return nil, err
@@ -203,7 +215,7 @@ func (s *Server) addListener(l net.Listener, cfg ListenerConfig) (*Listener, err
 	}
 	ln := s.newListener(&cfg)
 	ln.addr, ln.original, ln.file = l.Addr(), l, sock.FileOf(l.Addr())
-	if sc, ok := l.(syscall.Conn); ok {
+	if sc := systemListener(l); sc != nil {
 		fd, err := sock.DupConn(sc)
 		if err != nil {
 			return nil, err
