@@ -191,6 +191,78 @@ func TestAReceiverThatReadsNothingIsCutOff(t *testing.T) {
 	}
 }
 
+// Members leave and join while a broadcast is sent, those that have the message and those that do not. Each of the others receives it once.
+func TestMembersMayLeaveAndJoinDuringABroadcast(t *testing.T) {
+	const n = 3 * websocket.MembersAtOnce
+	for _, leaves := range [][]int{{0, 1, 2}, {n - 1, n - 2}, {0, n - 1, n / 2}, {n / 2, n/2 + 1, n/2 - 1, 5, n - 5}, nil} {
+		var g websocket.Group
+		_, peers := hall(t, &g, n, websocket.Config{Closed: func(*websocket.Conn, *websocket.CloseError) {}})
+		conns, moved := g.Conns(), map[string]bool{}
+		parts := 0
+		refused := websocket.BroadcastInParts(&g, prepared(t, websocket.Text, "broadcast"), func(int) {
+			parts++
+			for _, i := range leaves {
+				c := conns[(i+parts)%n]
+				moved[c.RemoteAddr().String()] = true
+				testkit.WantEqual(t, "Remove", g.Remove(c), true)
+				testkit.WantEqual(t, "Add", g.Add(c), true)
+			}
+		})
+		if len(refused) > 0 || parts < 3 {
+			t.Errorf("refused in %d parts: %v", parts, refused)
+		}
+		testkit.WantEqual(t, "members", g.Len(), n)
+		g.Broadcast(prepared(t, websocket.Text, "end"), nil)
+		for i, p := range peers {
+			got := 0
+			for _, m := p.next(); m != "end"; _, m = p.next() {
+				got++
+			}
+			if got > 1 || got == 0 && !moved[p.LocalAddr().String()] {
+				t.Errorf("member %d has received %d", i, got)
+			}
+		}
+	}
+}
+
+// The Group is not locked for the time of a broadcast.
+func TestMembersMayLeaveWhileBroadcastsAreSent(t *testing.T) {
+	var g websocket.Group
+	const n = 2 * websocket.MembersAtOnce
+	_, peers := hall(t, &g, n, websocket.Config{})
+	conns := g.Conns()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				g.Remove(conns[i%n])
+				g.Add(conns[i%n])
+			}
+		}
+	}()
+	for range 100 {
+		if refused := g.Broadcast(prepared(t, websocket.Text, "broadcast"), nil); len(refused) > 0 {
+			t.Errorf("refused: %v", refused)
+		}
+	}
+	close(stop)
+	testkit.Await(t, stopped, "the members")
+	g.Broadcast(prepared(t, websocket.Text, "end"), nil)
+	for i, p := range peers {
+		got := 0
+		for _, m := p.next(); m != "end"; _, m = p.next() {
+			got++
+		}
+		if got > 100 {
+			t.Errorf("member %d has received %d", i, got)
+		}
+	}
+}
+
 // A broadcast to many allocates nothing for each, with and without outcomes.
 func TestABroadcastDoesNotAllocateForEachMember(t *testing.T) {
 	if leaktest.Raced() {

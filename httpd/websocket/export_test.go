@@ -11,3 +11,17 @@ func Loops(h *Handler) (all []*event.Loop) {
 	}
 	return all
 }
+
+// BroadcastInParts is Broadcast of g, which calls between after each part of the members.
+func BroadcastInParts(g *Group, m *Prepared, between func(rest int)) (refused []BroadcastError) {
+	g.order.Lock()
+	defer g.order.Unlock()
+	for rest := g.beginBroadcast(); rest > 0; {
+		rest = g.broadcastPart(rest, m, nil, &refused)
+		between(rest)
+	}
+	return refused
+}
+
+// MembersAtOnce is the number of members of a part.
+const MembersAtOnce = membersAtOnce

@@ -5,16 +5,20 @@ import "sync"
 // A Group is a set of WebSockets that messages are sent to together, such as the members of a chat. Those that end leave it by themselves. The
 // zero Group is empty. It must not be copied.
 type Group struct {
-	mu      sync.Mutex // guards what follows, and is held during a broadcast, so that all members receive the broadcasts in one order
-	members []*membership
+	order sync.Mutex // held during a broadcast, so that all members receive the broadcasts in one order. Locked before mu
+
+	mu        sync.Mutex // guards what follows. It is not held for long, since loops wait for it when a WebSocket ends. Locked before that of a Conn
+	members   []*membership
+	broadcast uint32 // the number of the latest broadcast
 }
 
 // A membership is a WebSocket in a Group.
 type membership struct {
-	c     *Conn
-	g     *Group
-	index int         // in g.members. Under g.mu
-	next  *membership // of the same WebSocket. Under its mu
+	c         *Conn
+	g         *Group
+	index     int32       // in g.members. Under g.mu, as the next one
+	broadcast uint32      // the number of the latest broadcast that was sent to c
+	next      *membership // of the same WebSocket. Under its mu
 }
 
 // Add adds c. It reports whether c is in the Group afterwards: false if it is closed or being closed. It panics if c is nil. Any goroutine.
@@ -33,7 +37,7 @@ func (g *Group) Add(c *Conn) bool {
 	if m, _ := x.membershipOf(g); m != nil {
 		return true
 	}
-	x.groups = &membership{c, g, len(g.members), x.groups}
+	x.groups = &membership{c, g, int32(len(g.members)), g.broadcast, x.groups} // it has no part in a broadcast that has begun
 	g.members = append(g.members, x.groups)
 	return true
 }
@@ -116,12 +120,40 @@ func (g *Group) Conns() []*Conn {
 // Broadcast is the function Broadcast for the members. All members receive the messages of all goroutines that broadcast to the Group in the same
 // order. Any goroutine.
 func (g *Group) Broadcast(m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, member := range g.members {
-		if err := member.c.broadcast(m, done); err != nil {
-			refused = append(refused, BroadcastError{member.c, err})
-		}
+	g.order.Lock()
+	defer g.order.Unlock()
+	for rest := g.beginBroadcast(); rest > 0; {
+		rest = g.broadcastPart(rest, m, done, &refused)
 	}
 	return refused
+}
+
+// beginBroadcast returns the number of members that a new broadcast is sent to. Under order.
+func (g *Group) beginBroadcast() (rest int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.broadcast++
+	return len(g.members)
+}
+
+// membersAtOnce is the number of members that a broadcast is sent to while mu is held.
+const membersAtOnce = 32
+
+// broadcastPart sends a broadcast to some members: to the last of the first rest ones, so that only members that have it take the places of those that
+// leave. It returns the number of members that are left. Under order.
+func (g *Group) broadcastPart(rest int, m *Prepared, done func(c *Conn, err error), refused *[]BroadcastError) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	rest = min(rest, len(g.members))
+	for end := max(rest-membersAtOnce, 0); rest > end; rest-- {
+		member := g.members[rest-1]
+		if member.broadcast == g.broadcast {
+			continue
+		}
+		member.broadcast = g.broadcast
+		if err := member.c.broadcast(m, done); err != nil {
+			*refused = append(*refused, BroadcastError{member.c, err})
+		}
+	}
+	return rest
 }
