@@ -38,6 +38,7 @@ type Loop struct {
 	state        loopState
 	owned        bool          // by an Owner, which alone may run and end the loop
 	asleep       bool          // the loop sleeps and has not been woken: see wake.go
+	waiting      bool          // the loop polls or sleeps: it calls no function of the program, except for methods of a user's Poller and Clock
 	wakeDue      bool          // the unlock that ends this critical section wakes the loop
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       poller.Poller
@@ -277,13 +278,13 @@ func (l *Loop) removeAll() {
 // Done returns a channel that is closed when Close has finished. Any goroutine.
 func (l *Loop) Done() <-chan struct{} { return l.done }
 
-// OnLoop reports whether it is called on the goroutine that runs the loop. It takes some 20 ns while the loop sleeps, and a fraction of a
+// OnLoop reports whether it is called on the goroutine that runs the loop. It takes some 20 ns while the loop polls or sleeps, and a fraction of a
 // microsecond on a goroutine that runs no loop. On one that does it takes a microsecond or more, and longer with a deep stack. Any goroutine.
 func (l *Loop) OnLoop() bool {
 	l.mu.Lock()
 	runner := l.runner
-	_, isUsers := l.poller.(*userPoller) // its Wait may ask, also while the loop sleeps
-	if l.asleep && !isUsers {
+	_, isUsers := l.poller.(*userPoller) // its Wait may ask
+	if l.waiting && !isUsers {
 		runner = 0
 	}
 	l.mu.Unlock()

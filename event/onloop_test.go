@@ -120,6 +120,41 @@ func TestOnLoopIsTrueInWaitOfAUsersPoller(t *testing.T) {
 	c.report(t, "Wait")
 }
 
+// OnLoop is true in the functions of OnClose also after a wait that a panic of a user's clock has ended, however the loop is run.
+func TestOnLoopIsTrueAfterAPanicInTheWait(t *testing.T) {
+	panics := func(fn func() error) {
+		defer func() { _ = recover() }()
+		_ = fn()
+		t.Error("there was no panic")
+	}
+	c := newOnLoopCheck()
+	clock := &faultyClock{Clock: testkit.NewClock(), end: func() { panic("as a clock may") }}
+	for name, run := range map[string]func(l *event.Loop, owner *event.Owner) error{
+		"Run": func(_ *event.Loop, owner *event.Owner) error { return owner.RunForever(context.Background()) },
+		"Turn": func(_ *event.Loop, owner *event.Owner) error {
+			r, err := owner.Runner()
+			testkit.Must(t, err)
+			return r.Turn(true)
+		},
+	} {
+		l, err := event.NewLoop(&event.Config{Clock: clock, Driver: event.DriverPark})
+		testkit.Must(t, err)
+		c.l = l
+		owner, err := l.Own()
+		testkit.Must(t, err)
+		_, err = l.OnClose(c.at(name))
+		testkit.Must(t, err)
+		_, err = l.AfterFunc(time.Hour, func() {})
+		testkit.Must(t, err)
+		prepared, err := l.OnPrepare(func() { clock.left.Store(1) }) // the next call is that which makes the clock end the sleep
+		testkit.Must(t, err)
+		panics(func() error { return run(l, owner) })
+		prepared.Stop()
+		testkit.Must(t, owner.Close())
+	}
+	c.report(t, "Run", "Turn")
+}
+
 // OnLoop is true for the loop whose callback runs, and for no other one, also if one loop is run in a callback of the other.
 func TestOnLoopTellsLoopsOfOneGoroutineApart(t *testing.T) {
 	outer, inner, idle := testkit.NewLoop(t, nil), testkit.NewLoop(t, nil), testkit.NewLoop(t, nil)

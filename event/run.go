@@ -109,7 +109,7 @@ func (l *Loop) enter(c caller, mode runMode) (id uint64, err error) {
 // leave ends what enter began: no goroutine runs the loop, and another Run or Close may begin.
 func (l *Loop) leave() {
 	l.mu.Lock()
-	l.runner, l.canceled, l.pollAgain, l.asleep, l.slept = 0, nil, false, false, false
+	l.runner, l.canceled, l.pollAgain, l.waiting, l.asleep, l.slept = 0, nil, false, false, false, false
 	l.endDispatch()
 	l.updateInterrupt()
 	l.finish()

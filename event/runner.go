@@ -112,7 +112,7 @@ func (r *Runner) endAbruptly(normal *bool) {
 	}
 	l := r.l
 	l.mu.Lock()
-	l.asleep, l.slept, l.suspend, l.suspended = false, false, 0, false
+	l.waiting, l.asleep, l.slept, l.suspend, l.suspended = false, false, false, 0, false
 	l.endDispatch()
 	l.finish()
 	r.end()

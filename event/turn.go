@@ -25,10 +25,12 @@ func (l *Loop) turnInLoop(block bool) error {
 	if l.prepare.first != nil {
 		l.callWatchers(&l.prepare)
 	}
+	l.waiting = true
 	l.mu.Unlock()
 	l.yieldInLoop()
 	n, err := l.driver.wait(l.ready, block)
 	l.mu.Lock()
+	l.waiting = false
 	l.clearAsleepInLoop()
 	if err != nil {
 		return err
