@@ -28,10 +28,13 @@ func WantErr(t T, err, target error) {
 	}
 }
 
-// CheckErr fails the test, which continues, unless err matches each of the targets by errors.Is. what names the operation. Any
-// goroutine.
+// CheckErr fails the test, which continues, unless err matches each of the targets by errors.Is. Without targets, err must be nil. what
+// names the operation. Any goroutine.
 func CheckErr(t T, what string, err error, targets ...error) {
 	t.Helper()
+	if len(targets) == 0 && err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
 	for _, target := range targets {
 		if !errors.Is(err, target) {
 			t.Errorf("%s: got error %v, want %v", what, err, target)
