@@ -259,7 +259,7 @@ func TestInputOfDeferredRequestsIsBoundedByMaxBuffered(t *testing.T) {
 		})
 		reasons, closed := closings()
 		d.Closed = closed
-		s := start(t, r, &server.Server{Handler: d, MaxBuffered: limit})
+		s := start(t, r, &server.Server{Handler: d, MaxBuffered: limit, CloseTimeout: time.Millisecond}) // the clients do not close their half
 		requests, refused := 0, 0
 		count := func() {
 			if err := testkit.Await(t, errs, "a read"); err != nil {
