@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strconv"
 	"strings"
@@ -407,4 +408,32 @@ func TestAMessageThatIsNeverCompleteEndsAtADeadline(t *testing.T) {
 			testkit.WantEqual(t, "bytes that are counted", s.handler.Stats().FragmentBytes, 0)
 		}
 	})
+}
+
+// The server does not read the rest of a message while output waits for the peer.
+func TestMessageTimeoutDoesNotCountWhileOutputWaits(t *testing.T) {
+	clock := testkit.NewClock()
+	opened := make(chan *websocket.Conn, 1)
+	s := startWithClock(t, clock, &websocket.Config{Message: echo, MessageTimeout: 10 * time.Second, PingInterval: -1, WriteTimeout: -1,
+		Opened: func(c *websocket.Conn, _ *http.Request) { opened <- c }})
+	p := s.dial(t, "", frame(opText, "begin"))
+	c := testkit.Await(t, opened, "Opened")
+	testkit.Until(t, "the first frame", func() bool { return s.handler.Stats().FragmentBytes > 0 })
+	m := noise(100_000)
+	sent := 0
+	testkit.Until(t, "output to wait", func() bool {
+		if c.WriteMessage(websocket.Binary, []byte(m)) == nil {
+			sent++
+			return false
+		}
+		return true
+	})
+	began := clock.Now()
+	s.advance(t, clock, "the time to pass", func() bool { return clock.Now()-began > time.Minute })
+	testkit.WantEqual(t, "connections that have ended", len(s.closed), 0)
+	for range sent {
+		p.want(0x80|opBinary, m)
+	}
+	p.send(frame(0x80, " end"))
+	p.want(0x80|opText, "begin end")
 }

@@ -53,12 +53,16 @@ func (c *Conn) nextCheck(w *wheel, now uint32) uint32 {
 // sent or received for IdleTimeout. It returns the tick of the next check. On the loop.
 func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 	cfg := c.h.cfg
+	waits := c.Buffered() > 0 // then the server may not read
 	c.mu.Lock()
 	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.lastMessage) >= int32(w.ticks(cfg.IdleTimeout))
-	late := c.state == stateOpen && cfg.MessageTimeout > 0 && c.entry.began != 0 && int32(now-c.entry.began) >= int32(w.ticks(cfg.MessageTimeout))
 	if unread { // what arrives meanwhile is not read
-		c.lastInput, c.lastMessage, idle, late = now|1, now, false, false
+		c.lastInput, c.lastMessage, idle = now|1, now, false
 	}
+	if (unread || waits) && open && c.entry.began != 0 {
+		c.entry.began = now | 1
+	}
+	late := open && cfg.MessageTimeout > 0 && c.entry.began != 0 && int32(now-c.entry.began) >= int32(w.ticks(cfg.MessageTimeout))
 	next = c.nextCheck(w, now)
 	c.mu.Unlock()
 	switch {
@@ -68,7 +72,7 @@ func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 		c.fail(nil, violation(ClosePolicyViolation, "message not complete in time"))
 	case idle:
 		c.closeIdle()
-	case c.Buffered() > 0: // a ping could not be sent; WriteTimeout applies
+	case waits: // a ping could not be sent; WriteTimeout applies
 		return now + slots/2
 	case cfg.PingInterval <= 0 || unread:
 	case c.lastInput == pinged:
