@@ -65,7 +65,8 @@ type ParkConfig struct {
 	// server.DefaultMaxOutput.
 	MaxPending int
 	// WriteTimeout ends the connection when output waits and the kernel has taken none of it for that time, because the client does not
-	// read. 0 means Server.IdleTimeout; a negative value means no limit. It has no effect with HTTP/2.
+	// read. 0 means Server.IdleTimeout; a negative value means no limit. After Close, Server.IdleTimeout applies, as to each answer whose
+	// handler has returned. WriteTimeout has no effect with HTTP/2.
 	WriteTimeout time.Duration
 }
 
@@ -147,10 +148,11 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	x.park(p)
 	r.phase, r.buf, r.header, r.snapshot = phaseParked, nil, nil, nil
 	p.c.sc.SetTimeouts(server.Timeouts{Idle: server.Unlimited, Write: p.c.h.s.parkWriteTimeout(cfg.WriteTimeout)})
+	p.c.h.s.parked.Add(1) // before the handler, which may be told of the end of the connection
 	if err := p.c.sc.SetHandler((*parkHandler)(p)); err != nil {
+		p.c.h.s.parked.Add(-1)
 		return err
 	}
-	p.c.h.s.parked.Add(1)
 	if err := r.w.Flush(); err != nil { // the connection may have ended before SetHandler, and then the Parked is not called
 		p.lose(err)
 		return err

@@ -20,16 +20,18 @@ type http2Key struct{}
 // An http2Answer is the answer of a Parked to a request of HTTP/2. The goroutine of the request writes what others have queued. Under the mu of
 // the Parked.
 type http2Answer struct {
-	header  http.Header // of the program
-	trailer http.Header // what header was at the end, which the goroutine of the request reads; nil before
-	status  int         // 0 before the answer has begun
-	left    int64       // bytes that may follow of a Content-Length; -1 without one
+	w       http.ResponseWriter // of package net/http; only the goroutine of the request writes to it
+	header  http.Header         // of the program
+	trailer http.Header         // what header was at the end, which the goroutine of the request reads; nil before
+	status  int                 // 0 before the answer has begun
+	left    int64               // bytes that may follow of a Content-Length; -1 without one
 	queue   []http2Write
 	pending int              // bytes that were queued and are not written, with http2WriteCost for each part
 	woken   chan struct{}    // receives a value when the goroutine of the request has to look again
 	timer   event.ClockTimer // of Timeout; nil without
 	over    bool             // nothing is queued any more
 	aborted bool             // the stream is to be reset
+	writes  bool             // the goroutine of the request is in a call of package net/http, in which it may wait for the client
 }
 
 // http2WriteCost is the memory of an http2Write besides its bytes.
@@ -59,7 +61,7 @@ func parkHTTP2(w http.ResponseWriter, r *http.Request, p *Parked, cfg *ParkConfi
 	if !ok { // w is a wrapper without Unwrap, or the handler has returned
 		return http.ErrNotSupported
 	}
-	p.h2 = &http2Answer{header: w.Header().Clone(), left: -1, woken: make(chan struct{}, 1)}
+	p.h2 = &http2Answer{w: w, header: w.Header().Clone(), left: -1, woken: make(chan struct{}, 1)}
 	if slot := known.(*http2Slot); !slot.parked.CompareAndSwap(nil, p) {
 		if slot.parked.Load() == handlerReturned {
 			return server.ErrReplyEnded
@@ -186,9 +188,12 @@ func (a *http2Answer) finish(done func(error)) {
 	a.wake()
 }
 
-// abort resets the stream.
+// abort resets the stream. A call of package net/http that waits for the client ends by it.
 func (a *http2Answer) abort() {
 	a.over, a.aborted = true, true
+	if a.writes {
+		_ = http.NewResponseController(a.w).SetWriteDeadline(time.Unix(1, 0)) // resets the stream at once; there is no other error
+	}
 	a.wake()
 }
 
@@ -223,7 +228,7 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		a := p.h2
 		queue, over, aborted, begun := a.queue, a.over, a.aborted, a.status != 0
-		a.queue = nil
+		a.queue, a.writes = nil, !aborted
 		p.mu.Unlock()
 		if aborted {
 			report(queue, ErrEnded)
@@ -233,6 +238,9 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 		if err == nil && begun && !over {
 			err = http.NewResponseController(w).Flush()
 		}
+		p.mu.Lock()
+		a.writes = false
+		p.mu.Unlock()
 		report(queue[:written], nil)
 		report(queue[written:], err)
 		if err != nil {

@@ -340,3 +340,36 @@ func TestTheTimeoutOverHTTP2IsOnTheClockOfTheLoops(t *testing.T) {
 	}()
 	testkit.WantEqual(t, "status", fetched(t, fetch, "/").StatusCode, http.StatusServiceUnavailable)
 }
+
+// An answer of HTTP/2 ends at once by Abort, by its timeout, and when its Group cuts it off, also while the goroutine of the request waits for a
+// client that does not read: nothing of it is held then.
+func TestAParkedAnswerThatIsNotReadEndsOverHTTP2(t *testing.T) {
+	for name, end := range map[string]func(p *Parked, g *Group){
+		"Abort":      func(p *Parked, _ *Group) { p.Abort() },
+		"timeout":    func(p *Parked, _ *Group) { p.expired() },
+		"a slow one": func(_ *Parked, g *Group) { g.Broadcast([]byte("x"), nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Server{}
+			parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{MaxPending: 1000} })
+			ready := make(chan *Parked, 1)
+			outcome := make(chan error, 1)
+			g := NewGroup(nil)
+			go func() {
+				p := <-parked
+				testkit.Must(t, g.Add(p))
+				g.Broadcast([]byte(strings.Repeat(overfullText, 3)), func(_ *Parked, err error) { outcome <- err }) // more than the window of the stream
+				ready <- p
+			}()
+			resp := fetched(t, fetch, "/")
+			end(testkit.Await(t, ready, "the output"), g)
+			if err := testkit.Await(t, outcome, "the outcome"); err == nil {
+				t.Error("the output is said to be written")
+			}
+			testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
+			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
+				t.Error("the client takes the answer for complete")
+			}
+		})
+	}
+}

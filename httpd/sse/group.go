@@ -107,8 +107,9 @@ func (g *Group) Len() int {
 
 // Send sends an event to all streams, and keeps it in the history. refused has an error for each stream that has refused the event, as that
 // of httpd.Group.Broadcast; unless KeepSlow is set, streams whose MaxPending is reached are cut off. done, if not nil, is called once for
-// each other stream: with nil when the kernel has the event, or with the reason why it does not get it. It must not block. Errors:
-// ErrInvalid; then nothing was sent. Any goroutine.
+// each other stream: with nil when the kernel has the event, or with the reason why it does not get it. It must not block. Streams that
+// still get earlier events, after a reconnect, get this one from the history, without a call of done. Errors: ErrInvalid; then nothing was
+// sent. Any goroutine.
 func (g *Group) Send(e Event, done func(p *httpd.Parked, err error)) (refused []httpd.BroadcastError, err error) {
 	if err := e.check(); err != nil {
 		return nil, err
