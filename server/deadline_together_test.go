@@ -11,6 +11,7 @@ import (
 
 // A peer that takes no output is closed by whichever deadline is due first, and not by WriteTimeout alone.
 func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
+	const later = 1000 * limit // after the kernel has taken all that it takes, which begins WriteTimeout again
 	for _, test := range []struct {
 		name                     string
 		idle, write, first, read time.Duration
@@ -20,7 +21,7 @@ func TestEachDeadlineRunsWhileOutputWaits(t *testing.T) {
 		{name: "idle", idle: limit, write: -1, want: server.ErrIdle},
 		{name: "first request", first: limit, want: server.ErrFirstRequest},
 		{name: "read", read: limit, sends: "half a request", want: server.ErrReadTimeout},
-		{name: "write", write: limit, idle: 3 * limit, first: 3 * limit, read: 3 * limit, want: server.ErrWriteTimeout},
+		{name: "write", write: limit, idle: later, first: later, read: later, want: server.ErrWriteTimeout},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {
