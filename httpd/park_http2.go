@@ -43,6 +43,7 @@ type http2Write struct {
 	header http.Header // of the head
 	body   []byte
 	done   func(error) // nil for none
+	err    error       // the outcome
 }
 
 // An http2Slot belongs to a request of HTTP/2 whose handler runs or is parked.
@@ -221,8 +222,8 @@ func (h2 *http2Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveHTTP2 writes the answer until it has ended, on the goroutine of the request. It panics with http.ErrAbortHandler if the answer cannot be
-// completed: then package net/http resets the stream, so that the client does not take the answer for complete.
+// serveHTTP2 writes the answer until it has ended, on the goroutine of the request. It panics with http.ErrAbortHandler to reset the stream, so that
+// the client does not take the answer for complete.
 func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	for {
 		p.mu.Lock()
@@ -234,18 +235,14 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 			report(queue, ErrEnded)
 			panic(http.ErrAbortHandler)
 		}
-		written, err := p.writeHTTP2(w, queue)
-		if err == nil && begun && !over {
-			err = http.NewResponseController(w).Flush()
+		p.writeHTTP2(w, queue)
+		if begun && !over {
+			_ = http.NewResponseController(w).Flush() // fails if the stream is closed, and then the context has ended
 		}
 		p.mu.Lock()
 		a.writes = false
 		p.mu.Unlock()
-		report(queue[:written], nil)
-		report(queue[written:], err)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
+		tell(queue)
 		if over {
 			p.addTrailer(w)
 			return
@@ -258,33 +255,39 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// report calls the functions of queue.
+// report calls the functions of queue with err, since nothing of it is written.
 func report(queue []http2Write, err error) {
-	if err != nil {
-		err = &endedError{"httpd: the answer was not written: " + err.Error(), err}
+	for i := range queue {
+		queue[i].err = err
 	}
-	tell(queue, err)
+	tell(queue)
 }
 
-// tell calls the functions of queue with err, also those after one that panics or ends the goroutine.
-func tell(queue []http2Write, err error) {
+// tell calls the functions of queue, also those after one that panics or ends the goroutine.
+func tell(queue []http2Write) {
 	i := 0
 	defer func() {
 		if i < len(queue) {
-			tell(queue[i:], err)
+			tell(queue[i:])
 		}
 	}()
 	for i < len(queue) {
-		done := queue[i].done
+		part := &queue[i]
 		i++
-		if done != nil {
-			done(err)
+		if part.done == nil {
+			continue
 		}
+		err := part.err
+		if err != nil {
+			err = &endedError{"httpd: the answer was not written: " + err.Error(), err}
+		}
+		part.done(err)
 	}
 }
 
-// writeHTTP2 writes what is in queue. It returns the number of parts that package net/http has accepted.
-func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) (written int, err error) {
+// writeHTTP2 writes the parts in queue. Package net/http refuses one after the end of the stream, and one that the status or the Content-Length
+// does not permit, which the handler may have set before Park. As for a handler, the answer goes on.
+func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) {
 	for i := range queue {
 		part := &queue[i]
 		if part.status != 0 {
@@ -294,16 +297,12 @@ func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) (written 
 			w.WriteHeader(part.status)
 		}
 		if len(part.body) > 0 {
-			_, err = w.Write(part.body)
+			_, part.err = w.Write(part.body)
 		}
 		p.mu.Lock()
 		p.h2.pending -= part.size()
 		p.mu.Unlock()
-		if err != nil {
-			return i, err
-		}
 	}
-	return len(queue), nil
 }
 
 // addTrailer gives the fields that may be in the trailer to package net/http.

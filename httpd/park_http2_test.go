@@ -373,3 +373,23 @@ func TestAParkedAnswerThatIsNotReadEndsOverHTTP2(t *testing.T) {
 		})
 	}
 }
+
+// A body that is refused because of a status that the handler has sent before Park is told, and the answer is that of a handler.
+func TestAStatusBeforeParkForbidsABodyOverHTTP2(t *testing.T) {
+	outcome := make(chan error, 1)
+	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.WriteHeader(http.StatusNotModified)
+		p, err := Park(w, req, nil)
+		testkit.Must(t, err)
+		g := NewGroup(nil)
+		testkit.Must(t, g.Add(p))
+		g.Broadcast([]byte("x"), func(_ *Parked, err error) { outcome <- err })
+		testkit.Must(t, p.Close())
+	})}
+	addr, client := startTLS(t, s, true)
+	resp, err := client.Get("https://" + addr)
+	testkit.Must(t, err)
+	defer resp.Body.Close()
+	testkit.WantEqual(t, "status", resp.StatusCode, http.StatusNotModified)
+	testkit.WantErr(t, testkit.Await(t, outcome, "the outcome"), http.ErrBodyNotAllowed)
+}
