@@ -44,14 +44,16 @@ func (h *caller) Data(_ *server.Conn, p []byte) (int, error) {
 
 func (h *caller) Close(_ *server.Conn, reason error) { h.closed <- reason }
 
-// failed checks that Close was called once, with the reason, and Open was not.
+// failed checks that Close was called once, with a reason that matches the targets, and Open was not.
 func (h *caller) failed(t *testing.T, targets ...error) {
 	t.Helper()
 	reason := testkit.Await(t, h.closed, "Close")
 	if reason == nil {
 		t.Error("Close was called without an error")
 	}
-	testkit.CheckErr(t, "Close", reason, targets...)
+	if len(targets) > 0 {
+		testkit.CheckErr(t, "Close", reason, targets...)
+	}
 	h.untouched(t)
 }
 
