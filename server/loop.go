@@ -44,6 +44,7 @@ type loop struct {
 	reported     int                             // the number of functions in dones that were called
 	outcome      error                           // the argument of dones
 	spares       []*outq.Queue                   // empty queues, for lend
+	mostSpares   int                             // the number of them that requests have needed so far
 	inputs       []*input                        // unused, for newInput
 	turnRequests []*input                        // requests of this turn, for endTurn
 	queues       []jobQueue                      // to the executors of the server, in their order

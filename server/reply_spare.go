@@ -6,14 +6,19 @@ import "github.com/evmq/evmq/internal/outq"
 // complete. The loop gets the queue back when the answer is written. So a loop and its workers pass the same few queues round, without a
 // sync.Pool, where the goroutine that puts a queue is on another processor than the one that gets it.
 
-// maxSpares limits the empty queues that a loop keeps, of outq.SmallFootprint bytes each.
+// maxSpares limits the empty queues that a loop keeps, of outq.SmallFootprint bytes each. It keeps no more than requests have needed at a time: none
+// while no request goes to a worker.
 const maxSpares = 64
 
 // lend gives the request a spare queue, if the loop has one, and returns its memory, by which the caller increases Server.buffered. On the
 // loop.
 func (l *loop) lend(in *input) (memory int) {
 	last := len(l.spares) - 1
-	if last < 0 || in.reply.order != 0 || in.reply.spare != nil {
+	if in.reply.order != 0 || in.reply.spare != nil {
+		return 0
+	}
+	if last < 0 {
+		l.mostSpares = min(l.mostSpares+1, maxSpares)
 		return 0
 	}
 	in.reply.spare, l.spares[last] = l.spares[last], nil
@@ -23,7 +28,7 @@ func (l *loop) lend(in *input) (memory int) {
 
 // keepSpare keeps an empty queue for lend, and reports whether it does. On the loop.
 func (l *loop) keepSpare(q *outq.Queue) bool {
-	if len(l.spares) == maxSpares || !q.IsSmall() {
+	if len(l.spares) >= l.mostSpares || !q.IsSmall() {
 		return false
 	}
 	l.spares = append(l.spares, q)
