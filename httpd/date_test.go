@@ -26,8 +26,8 @@ func TestDateIsThatOfTheSecond(t *testing.T) {
 				check()
 			}
 		})
-		for before := ""; ; { // the system's clock, unless the second ends meanwhile
-			before = time.Now().UTC().Format(http.TimeFormat)
+		for { // the system's clock, unless the second ends meanwhile
+			before := time.Now().UTC().Format(http.TimeFormat)
 			got := dateNow()
 			if after := time.Now().UTC().Format(http.TimeFormat); before == after {
 				if got != before {
