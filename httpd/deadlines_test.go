@@ -112,6 +112,7 @@ func postOf(path string, n int) string {
 
 // Each deadline holds in total, not for each byte: a client that sends or reads one byte each second meets it.
 func TestASlowClientMeetsTheDeadlines(t *testing.T) {
+	t.Parallel()
 	const none = -1
 	for _, row := range []struct {
 		name                        string
@@ -209,6 +210,7 @@ func (w *slow) passes(t *testing.T, after time.Duration, sends, reads, drains bo
 
 // An answer that is read in time leaves no deadline behind for the requests and the pauses that follow.
 func TestADeadlineThatWasMetIsOver(t *testing.T) {
+	t.Parallel()
 	w := newSlow(t, &Server{WriteTimeout: 10 * time.Second, IdleTimeout: time.Hour}, false)
 	c := &client{t, w.client, bufio.NewReader(w.client)}
 	for _, path := range []string{"/write", "/clear", "/writedeadline", "/file", "/write"} {
@@ -229,6 +231,7 @@ func TestADeadlineThatWasMetIsOver(t *testing.T) {
 
 // A client that pauses while it reads the last answer of a connection gets all of it; then the server does not wait for long for its end.
 func TestAPauseOfTheClientDoesNotCutTheLastAnswer(t *testing.T) {
+	t.Parallel()
 	for _, path := range []string{"/write", "/file"} {
 		w := newSlow(t, &Server{IdleTimeout: -1}, false) // no limit for the pauses
 		c := &client{t, w.client, bufio.NewReader(w.client)}

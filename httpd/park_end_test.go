@@ -38,6 +38,7 @@ var endings = map[string]func(p *Parked){
 
 // The deadline of an answer ends with it, also if its output is full when it is closed: the connection serves its next request.
 func TestTheDeadlineOfAFullAnswerEndsWithIt(t *testing.T) {
+	t.Parallel()
 	for name, set := range endings {
 		t.Run(name, func(t *testing.T) {
 			clock := testkit.NewClock()
@@ -58,6 +59,7 @@ func TestTheDeadlineOfAFullAnswerEndsWithIt(t *testing.T) {
 
 // A connection that is closed after an answer whose output was full waits for its client as others do, CloseTimeout.
 func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
+	t.Parallel()
 	for name, set := range endings {
 		t.Run(name, func(t *testing.T) {
 			clock := testkit.NewClock()
@@ -80,6 +82,7 @@ func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
 // Complete is accepted by a member whose output is full, as Close is, and the outcome is that of all of its answer: it is not told before the
 // last byte was given to the kernel, and it is told when the connection ends before.
 func TestTheOutcomeOfCompleteIsThatOfTheWholeAnswer(t *testing.T) {
+	t.Parallel()
 	for name, set := range endings {
 		for _, end := range []string{"read", "reset", "abort"} {
 			t.Run(name+", "+end, func(t *testing.T) {

@@ -258,6 +258,7 @@ func TestParkedRequestsEndWithTheServer(t *testing.T) {
 // Output for a client that does not read is limited by MaxPending: the Write that finds it is refused, and nothing of it is sent. When the client
 // reads, writes are accepted again. Notify tells when the kernel has all, or why it has not.
 func TestTheOutputOfAParkedAnswerIsLimited(t *testing.T) {
+	t.Parallel()
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		const limit = 100_000
 		for name, cfg := range map[string]*ParkConfig{"own": {MaxPending: limit}, "default": {}, "none": {MaxPending: -1}} {

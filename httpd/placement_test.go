@@ -12,7 +12,10 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-func TestMain(m *testing.M) { leaktest.Main(m, awaitNetHTTP) }
+func TestMain(m *testing.M) {
+	testkit.ParallelTests(8) // they wait for the kernel's timers and for package net/http
+	leaktest.Main(m, awaitNetHTTP)
+}
 
 // eachPlacement runs a test with a server whose handlers run on the loop, and with one whose handlers run on workers.
 func eachPlacement(t *testing.T, run func(t *testing.T, s *Server)) {

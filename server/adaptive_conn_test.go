@@ -211,6 +211,7 @@ func TestReadIntoIsForTheBytesAfterARequest(t *testing.T) {
 
 // Handlers on the loop, handlers that call Blocking, and handlers on workers are mixed, and several of a connection are in progress.
 func TestConcurrentAnswersKeepTheirOrderInEachPlacement(t *testing.T) {
+	t.Parallel()
 	for _, concurrent := range []int{1, 2, 8} {
 		t.Run(fmt.Sprint("concurrent-", concurrent), func(t *testing.T) {
 			eachPlacement(t, func(t *testing.T, r rig, p server.Placement) {

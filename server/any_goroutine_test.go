@@ -296,6 +296,7 @@ func (s *stage) call(c *server.Conn) {
 // All methods are called on loops, on workers and on other goroutines at once, while clients connect and disconnect. Then each accepted
 // write has had one outcome, each Open its Close, and nothing is left. With -race the test also finds data races.
 func TestAnyMethodFromAnyGoroutine(t *testing.T) {
+	t.Parallel()
 	accepted := int64(0)
 	each(t, func(t *testing.T, r rig) {
 		s := &stage{t: t, ready: make(chan struct{})}

@@ -15,6 +15,7 @@ import (
 // Of a thousand connections some are full, some are closed, and some have clients that never read. Each either refuses at the call, or
 // has one outcome on its own loop.
 func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		count := 1000
 		if r.tls {

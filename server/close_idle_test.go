@@ -13,6 +13,7 @@ import (
 // CloseIdle ends the connections that wait for their next request, and no other: not new ones, and not those with a request that was begun
 // or is in progress, or with output that waits.
 func TestCloseIdleClosesConnectionsBetweenRequests(t *testing.T) {
+	t.Parallel()
 	inAllRigs(t, func(t *testing.T, r rig) {
 		begun, goOn := make(chan struct{}, 10), make(chan struct{})
 		s := start(t, r, &server.Server{Handler: server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {

@@ -15,6 +15,7 @@ import (
 
 // The client reads all output, in order, before the end.
 func TestCloseDeliversToASlowReader(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		data := noise(10 << 20)
 		p := newProbe(calls{})

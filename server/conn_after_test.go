@@ -48,6 +48,7 @@ var errAny = errors.New("any error")
 
 // Whatever ends the connection, the function is not called after Close, and no timer is left on the loop.
 func TestATimerEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
 	for name, ending := range endings() {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, r rig) {

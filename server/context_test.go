@@ -51,6 +51,7 @@ func TestAnEndedContextIsRefused(t *testing.T) {
 
 // The end of Dial's context ends a connection whose name is being looked up, that connects, or whose TLS handshake is under way.
 func TestTheEndOfDialsContextEndsTheDial(t *testing.T) {
+	t.Parallel()
 	mine := errors.New("mine")
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)

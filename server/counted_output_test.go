@@ -12,6 +12,7 @@ const uncounted = 4 << 10
 
 // TestOutputOfACallbackIsCountedWithinABound: in the middle of Data, and exactly at its end.
 func TestOutputOfACallbackIsCountedWithinABound(t *testing.T) {
+	t.Parallel()
 	part := noise(100)
 	each(t, func(t *testing.T, r rig) {
 		p := newProbe(calls{data: func(c *server.Conn, p []byte) (int, error) {

@@ -54,6 +54,7 @@ func answerSomehow(w server.Reply, line string, all *sync.WaitGroup) error {
 // Requests are answered at once, later, and while their functions run, with each placement and number of concurrent requests. Each is
 // answered once, in order. Then connections end while replies are open, and nothing is left.
 func TestDeferredRepliesAreAnsweredOnceInOrder(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			for _, p := range placements {

@@ -56,6 +56,7 @@ func TestEchoOnWorkers(t *testing.T) {
 
 // TestMuchDataIsEchoed sends 16 MB through an echo, which stops reading while the client does not read.
 func TestMuchDataIsEchoed(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		s := start(t, r, &server.Server{Handler: server.HandlerFunc(echo)})
 		nc := s.dial(t)

@@ -16,6 +16,7 @@ import (
 // For each way to answer, its output, with the overhead, does not exceed MaxOutput and one write, few files are open, another client is
 // served meanwhile, and nothing is left after its end.
 func TestLimitsBoundAClientThatReadsNothing(t *testing.T) {
+	t.Parallel()
 	const maxOutput, answer = 256 << 10, 8 << 10
 	p := make([]byte, answer)
 	var files atomic.Int64

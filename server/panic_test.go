@@ -184,6 +184,7 @@ func (w lastWords) Error() string {
 // The goroutine of the callback does not pass the loop on: the connections would be closed, and other callbacks called, while the program
 // ends. The test runs itself again in another process.
 func TestNoCallbackFollowsAPanicThatEndsTheProgram(t *testing.T) {
+	t.Parallel()
 	const key = "EVMQ_TEST_LAST_CALLBACK"
 	if where := os.Getenv(key); where != "" {
 		closed := make(chan struct{})

@@ -54,6 +54,7 @@ func (s *running) dialProxied(t *testing.T, header string, step int) net.Conn {
 
 // The header has either version, and comes in one piece or byte by byte, also before TLS. The bytes after it are given to the handler.
 func TestTheProxysHeaderNamesThePeer(t *testing.T) {
+	t.Parallel()
 	for name, row := range proxyHeaders {
 		t.Run(name, func(t *testing.T) {
 			inAllRigs(t, func(t *testing.T, r rig) {

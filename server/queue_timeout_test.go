@@ -224,6 +224,7 @@ func TestARequestThatHasBegunIsNotRefused(t *testing.T) {
 // An Executor that never runs its jobs has no effect on later requests. The memory of its jobs counts until it runs them, and is bounded by
 // MaxBuffered.
 func TestTheJobsOfRefusedRequestsCountUntilTheyAreRun(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		e := new(heldExecutor)
 		s, clock := startWithClock(t, r, &server.Server{QueueTimeout: limit, IdleTimeout: -1, BusyText: "busy\n", Executors: map[string]server.Executor{"held": e},

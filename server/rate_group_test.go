@@ -17,6 +17,7 @@ import (
 
 // Of connections that all need more than the limit, each gets its part.
 func TestARateGroupIsShared(t *testing.T) {
+	t.Parallel()
 	const clients, rate = 8, 400_000
 	for _, r := range []rig{{"tcp", false, 3}, {"tcp", true, 3}} {
 		for _, way := range []string{"read", "write"} {

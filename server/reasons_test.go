@@ -164,6 +164,7 @@ func TestDataIsGivenUnconsumedInputAgain(t *testing.T) {
 
 // Each is called once, also when each method that ends a connection is called twice in each callback.
 func TestOpenIsFirstAndCloseLast(t *testing.T) {
+	t.Parallel()
 	ways := map[string]func(c *server.Conn){
 		"Close":      func(c *server.Conn) { c.Close() },
 		"Abort":      (*server.Conn).Abort,

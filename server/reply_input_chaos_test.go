@@ -142,6 +142,7 @@ func bodyClient(rnd *rand.Rand, nc net.Conn, requests int) error {
 // Requests of many clients, with bodies of all sizes that are read in all ways. Each body is read whole, and each request answered once and in
 // order; nothing is left in the end.
 func TestBodiesAreReadWholeWhateverHappens(t *testing.T) {
+	t.Parallel()
 	rounds := 2
 	if testkit.Full() {
 		rounds = 20

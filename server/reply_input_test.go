@@ -239,6 +239,7 @@ func twoTurnsOfAll(t testing.TB, s *running) {
 
 // The time is that of the loops' clock. Bytes that have arrived are returned also then, and a later deadline lets the request go on.
 func TestWaitingForInputEndsAtTheReadDeadline(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		type result struct {
 			text string

@@ -19,6 +19,7 @@ import (
 // Copies, owned slices and files are sent in the order of the calls, without other writes between them, whichever of several replies is
 // complete first.
 func TestThePartsOfAReplyStayTogether(t *testing.T) {
+	t.Parallel()
 	each(t, func(t *testing.T, r rig) {
 		for _, concurrent := range []int{1, 4} {
 			t.Run(fmt.Sprint("concurrent=", concurrent), func(t *testing.T) {

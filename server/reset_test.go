@@ -32,6 +32,7 @@ func TestHugeLengthsTakeNoMemory(t *testing.T) {
 
 // It ends the connection with the reason, and each accepted write has an outcome.
 func TestAResetEndsTheConnectionInEveryState(t *testing.T) {
+	t.Parallel()
 	inAllRigs(t, func(t *testing.T, r rig) {
 		if r.network != "tcp" {
 			return

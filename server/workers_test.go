@@ -18,6 +18,7 @@ import (
 
 // The handlers have random durations, and there is one request of a connection at a time.
 func TestAnswersKeepTheOrderOfRequests(t *testing.T) {
+	t.Parallel()
 	for _, depth := range []int{16, 1000} {
 		each(t, func(t *testing.T, r rig) {
 			var together atomic.Int32 // requests of a connection that were in progress while another was
