@@ -145,12 +145,7 @@ func TestASlowClientMeetsTheDeadlines(t *testing.T) {
 	} {
 		for _, isTLS := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/TLS=%v", row.name, isTLS), func(t *testing.T) {
-				second := func(n time.Duration) time.Duration {
-					if n < 0 {
-						return n
-					}
-					return n * time.Second
-				}
+				second := func(n time.Duration) time.Duration { return max(none, n*time.Second) }
 				w := newSlow(t, &Server{ReadHeaderTimeout: second(row.head), ReadTimeout: second(row.read), WriteTimeout: second(row.write), IdleTimeout: second(row.idle)}, isTLS)
 				_, err := io.WriteString(w.client, row.input)
 				testkit.Must(t, err)
