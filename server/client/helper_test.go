@@ -140,7 +140,9 @@ func fails(t testing.TB, c *client.Client, line string, want ...error) {
 	if answer != nil || err == nil {
 		t.Errorf("the answer to %q is %q, %v", line, answer, err)
 	}
-	testkit.CheckErr(t, "Do of "+line, err, want...)
+	for _, target := range want {
+		testkit.CheckErr(t, "Do of "+line, err, target)
+	}
 }
 
 // background calls Do with a line on another goroutine.
