@@ -77,7 +77,7 @@ func TestBroadcastReportsTheOutcomeForEach(t *testing.T) {
 
 // checkBroadcast checks whether the i-th connection of TestBroadcastReportsTheOutcomeForEach was refused, with err, and whether its client
 // has got the message.
-func checkBroadcast(t *testing.T, i int, err error, client io.Reader, message []byte) {
+func checkBroadcast(t *testing.T, i int, err error, client net.Conn, message []byte) {
 	t.Helper()
 	switch i % 10 {
 	case 8:
@@ -95,6 +95,7 @@ func checkBroadcast(t *testing.T, i int, err error, client io.Reader, message []
 		if i%10 == 9 { // its client never reads, and it has room
 			return
 		}
+		giveTime(t, client)
 		got := make([]byte, len(message))
 		if _, err := io.ReadFull(client, got); err != nil || !slices.Equal(got, message) {
 			t.Fatalf("connection %d did not get the message: %v", i, err)

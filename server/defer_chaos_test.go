@@ -106,6 +106,7 @@ func wantAnswers(t *testing.T, nc net.Conn, requests int) {
 	})
 	in := bufio.NewReader(nc)
 	for i := range requests {
+		giveTime(t, nc)
 		line, err := in.ReadString('\n')
 		number, rest, _ := strings.Cut(line, " ")
 		if err != nil || number != fmt.Sprint(i) || strings.Trim(rest, "x") != "\n" {
@@ -129,6 +130,7 @@ func leaveEarly(t *testing.T, nc net.Conn, requests int) {
 	}()
 	in := bufio.NewReader(nc)
 	for range rand.IntN(requests) {
+		giveTime(t, nc)
 		if _, err := in.ReadString('\n'); err != nil {
 			t.Error(err)
 			return

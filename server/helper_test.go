@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -147,6 +148,16 @@ func (s *running) dialPlain(t testing.TB) net.Conn {
 	return nc
 }
 
+// giveTime lets the deadline of a client count from now on, and not from an earlier step of the test. It does nothing for another reader.
+func giveTime(t testing.TB, r io.Reader) {
+	t.Helper()
+	if nc, ok := r.(net.Conn); ok {
+		if err := nc.SetDeadline(time.Now().Add(testkit.Patience)); err != nil && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}
+}
+
 // closeWrite closes a client's sending half.
 func closeWrite(t testing.TB, nc net.Conn) {
 	t.Helper()
@@ -202,6 +213,7 @@ func clientTLS() *tls.Config {
 // send writes all of p from a client.
 func send(t testing.TB, nc net.Conn, p string) {
 	t.Helper()
+	giveTime(t, nc)
 	if _, err := io.WriteString(nc, p); err != nil {
 		t.Fatal(err)
 	}
@@ -210,6 +222,7 @@ func send(t testing.TB, nc net.Conn, p string) {
 // expect reads exactly want from a client.
 func expect(t testing.TB, r io.Reader, want string) {
 	t.Helper()
+	giveTime(t, r)
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(r, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got[:n], err, want)
@@ -219,6 +232,7 @@ func expect(t testing.TB, r io.Reader, want string) {
 // expectEOF checks that the stream ends without further bytes.
 func expectEOF(t testing.TB, r io.Reader) {
 	t.Helper()
+	giveTime(t, r)
 	rest, err := io.ReadAll(r)
 	if err != nil || len(rest) > 0 {
 		t.Fatalf("read %q, %v; want the end", rest, err)

@@ -44,14 +44,16 @@ func TestTheQueueForAnAnswerIsCountedAndComesBack(t *testing.T) {
 		}
 		c := begin("silent\n").Conn()
 		goOn <- struct{}{}
-		for range 4 {
-			answer()
+		fill := func() (spares int) { // a worker that answers while the loop works on the connection takes another queue
+			testkit.Until(t, "a queue of an answer", func() bool {
+				answer()
+				empty()
+				spares = server.SpareQueues(c)
+				return spares > 0
+			})
+			return spares
 		}
-		empty()
-		spares := server.SpareQueues(c)
-		if spares == 0 {
-			t.Fatal("the queue of no answer has come back")
-		}
+		spares := fill()
 
 		begin("silent\n") // it has no answer
 		testkit.WantEqual(t, "queues of the loop while a request runs", server.SpareQueues(c), spares-1)
@@ -60,11 +62,10 @@ func TestTheQueueForAnAnswerIsCountedAndComesBack(t *testing.T) {
 		}
 		goOn <- struct{}{}
 		empty()
-		answer()
-		testkit.Until(t, "the queue of an answer", func() bool { return server.SpareQueues(c) > 0 })
 
+		spares = fill()
 		w := begin("defer\n")
-		testkit.WantEqual(t, "queues of the loop while a request runs", server.SpareQueues(c), 0)
+		testkit.WantEqual(t, "queues of the loop while a request runs", server.SpareQueues(c), spares-1)
 		running := held()
 		goOn <- struct{}{}
 		testkit.Until(t, "the end of the function", func() bool { return held() == running-outq.SmallFootprint })
