@@ -227,22 +227,21 @@ func (s *Server) runHandshake(c *Conn) {
 			returns = true
 		}
 	}()
-	ctx := c.handshakeContext()
+	ctx := t.handshakeContext(c)
 	err = t.conn.HandshakeContext(ctx)
 	returns = true
 }
 
 // handshakeContext returns the context of a handshake, which ends with the connection. If Context was not called before, it is not that of
 // Context, which would need memory as long as the connection exists.
-func (c *Conn) handshakeContext() context.Context {
+func (t *tlsState) handshakeContext(c *Conn) context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	x := c.ext
-	if x.ctx != nil {
-		return x.ctx.Context
+	if used := c.ext.ctx; used != nil {
+		return used.Context
 	}
 	ctx, cancel := context.WithCancelCause(c.loop.srv.baseCtx)
-	x.tls.cancel = cancel
+	t.cancel = cancel
 	if c.state.isDead() {
 		c.endContext()
 	}
