@@ -26,7 +26,11 @@ import (
 
 func TestMain(m *testing.M) {
 	burn()
-	testkit.ParallelTests(24)
+	parallel := 24
+	if testkit.Full() {
+		parallel = 6 // the full forms compute
+	}
+	testkit.ParallelTests(parallel)
 	leaktest.Main(m)
 }
 
