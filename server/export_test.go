@@ -1,8 +1,6 @@
 package server
 
 import (
-	"time"
-
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/tick"
@@ -88,15 +86,9 @@ func IsDraining(c *Conn) bool {
 }
 
 // IsThrottled reports whether the rate limits hold the connection.
-func IsThrottled(c *Conn) bool { return IsThrottledAt(c, 0) }
-
-// IsThrottledAt reports whether the rate limits hold the connection until a time after now.
-func IsThrottledAt(c *Conn, now time.Duration) bool {
+func IsThrottled(c *Conn) bool {
 	throttled := make(chan bool)
-	c.loop.do(func() {
-		p := c.loopPart()
-		throttled <- p.isThrottled() && p.nextRefill() > now
-	})
+	c.loop.do(func() { throttled <- c.loopPart().isThrottled() })
 	return <-throttled
 }
 
