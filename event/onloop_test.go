@@ -85,7 +85,10 @@ func TestOnLoopIsTrueInEveryFunctionThatTheLoopCalls(t *testing.T) {
 		testkit.Must(t, err)
 	}
 	testkit.Must(t, l.Post(c.at("post")))
-	e := userEvent(t, l, 0, func() { time.Sleep(time.Microsecond); c.at("event")() })
+	e := userEvent(t, l, 0, func() {
+		time.Sleep(time.Microsecond) // the goroutine may go on on another thread
+		c.at("event")()
+	})
 	testkit.Must(t, e.Activate(0))
 	_, err = l.AfterFunc(time.Millisecond, c.at("timer"))
 	testkit.Must(t, err)

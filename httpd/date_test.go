@@ -17,6 +17,7 @@ func TestDateIsThatOfTheSecond(t *testing.T) {
 	}
 	for range 2 {
 		synctest.Test(t, func(*testing.T) {
+			// The clock of synctest passes at once.
 			time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(300 * time.Millisecond)))
 			for _, pause := range []time.Duration{
 				0, 1, 699*time.Millisecond + 999998, 1, 1, time.Second - 2, 1, 1, time.Minute, time.Second, 24 * time.Hour, 999 * time.Millisecond,

@@ -15,7 +15,7 @@ import (
 // Idle WebSockets that have sent and received messages take 768 bytes each, without those of the kernel. The clients are bare descriptors.
 func TestAnIdleWebSocketTakesLittleMemory(t *testing.T) {
 	if leaktest.Raced() {
-		t.Skip("the race detector takes memory of its own")
+		t.Skip("the memory of the race detector would be measured too; the test runs without it in .ci/run")
 	}
 	s := start(t, &websocket.Config{Message: echo, Deflate: true, Closed: func(*websocket.Conn, *websocket.CloseError) {}})
 	fds := make([]int, 0, 1500)

@@ -205,7 +205,7 @@ func TestCloseOfANetConnEndsAWrite(t *testing.T) {
 		}()
 		_, err := p.r.Peek(1) // it has begun
 		testkit.Must(t, err)
-		for last := int32(-1); last != sent.Load(); time.Sleep(50 * time.Millisecond) { // until the kernel takes no more
+		for last := int32(-1); last != sent.Load(); time.Sleep(50 * time.Millisecond) { // until Write waits for the peer; if Close comes before, it ends a Write, too
 			last = sent.Load()
 		}
 		testkit.Must(t, nc.Close())
