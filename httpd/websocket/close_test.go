@@ -243,15 +243,7 @@ func TestCloseWaitsForAPeerThatReadsSlowly(t *testing.T) {
 	s.run(t)
 	p := s.dial(t, "")
 	c := p.conn(opened)
-	m := noise(100_000)
-	sent := 0
-	testkit.Until(t, "output to wait", func() bool {
-		if c.WriteMessage(websocket.Binary, []byte(m)) == nil {
-			sent++
-			return false
-		}
-		return true
-	})
+	m, sent := fillOutput(t, c)
 	testkit.Must(t, c.Close(websocket.CloseNormal, ""))
 	before := c.Buffered()
 	for i := range sent {

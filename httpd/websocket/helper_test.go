@@ -311,3 +311,17 @@ func acceptOf(r *http.Request) string {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 asks for it
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
+
+// fillOutput writes a message until one is refused. It returns the message, and the number of those that were accepted.
+func fillOutput(t testing.TB, c *websocket.Conn) (m string, sent int) {
+	t.Helper()
+	m = noise(100_000)
+	testkit.Until(t, "output to wait", func() bool {
+		if c.WriteMessage(websocket.Binary, []byte(m)) == nil {
+			sent++
+			return false
+		}
+		return true
+	})
+	return m, sent
+}

@@ -419,15 +419,7 @@ func TestMessageTimeoutDoesNotCountWhileOutputWaits(t *testing.T) {
 	p := s.dial(t, "", frame(opText, "begin"))
 	c := testkit.Await(t, opened, "Opened")
 	testkit.Until(t, "the first frame", func() bool { return s.handler.Stats().FragmentBytes > 0 })
-	m := noise(100_000)
-	sent := 0
-	testkit.Until(t, "output to wait", func() bool {
-		if c.WriteMessage(websocket.Binary, []byte(m)) == nil {
-			sent++
-			return false
-		}
-		return true
-	})
+	m, sent := fillOutput(t, c)
 	began := clock.Now()
 	s.advance(t, clock, "the time to pass", func() bool { return clock.Now()-began > time.Minute })
 	testkit.WantEqual(t, "connections that have ended", len(s.closed), 0)
