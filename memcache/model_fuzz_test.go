@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,9 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 	for seed := range 60 { // so that each command is in one, with each exptime
 		f.Add(randomProgram(byte(seed), 1500))
 	}
+	f.Add(slices.Concat([]byte{0}, []byte{0, 0, 0, 0, 0, 6, 0, 0}, // set a to 20 000 bytes
+		bytes.Repeat([]byte{0, 0, 0, 0, 3, 6, 0, 0}, 5), // append 20 000 bytes to a
+		[]byte{0, 0, 0, 0, 6, 0}))                       // get a a, whose answer is longer than maxAnswer after its first item
 	f.Fuzz(func(t *testing.T, program []byte) {
 		d := &dice{program[:min(len(program), 4096)]}
 		clock := new(trapClock)
@@ -46,7 +50,7 @@ func FuzzSessionsAgainstAModel(f *testing.F) {
 				}
 			}
 			got := ask(t, sessions[input[0] == protocol.RequestMagic], input)
-			if history = append(history, short(input)); got != want {
+			if history = append(history, short(input)); !sameAnswer(got, want) {
 				t.Fatalf("at second %d, after\n%s\nthe answer is %.300q, want %.300q", m.now-m.began, strings.Join(history, "\n"), got, want)
 			}
 		}
@@ -78,6 +82,14 @@ func ask(t *testing.T, s *session, input string) string {
 		t.Fatalf("%.100q: the connection would end", input)
 	}
 	return string(w.out)
+}
+
+// sameAnswer compares the answer of a session without a connection. One longer than maxAnswer would not be sent, and may end early after that length.
+func sameAnswer(got, want string) bool {
+	if len(want) > maxAnswer && len(got) > maxAnswer {
+		return got[:maxAnswer] == want[:maxAnswer]
+	}
+	return got == want
 }
 
 // short returns the beginning of a command as readable text.
