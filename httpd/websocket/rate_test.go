@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,8 +87,8 @@ func TestAGroupOfServersSharesTheLimitOfBytes(t *testing.T) {
 		sites = append(sites, s)
 		p := s.connect(t)
 		m := noise(5000)
+		p.send([]byte(handshake+"\r\n"), frame(0x80|opBinary, m)) // before time passes, since a handshake has a deadline
 		go func() {
-			p.send([]byte(handshake+"\r\n"), frame(0x80|opBinary, m))
 			p.accepted()
 			p.want(0x80|opBinary, m)
 			done <- struct{}{}
@@ -105,27 +106,27 @@ func TestAGroupOfServersSharesTheLimitOfBytes(t *testing.T) {
 // A frame that the limit delays for longer than ReadTimeout is read, and no peer is cut off for a pong that waits behind it.
 func TestReadTimeoutDoesNotCountWhileReadingIsLimited(t *testing.T) {
 	clock := testkit.NewClock()
-	s := newSite(t, &websocket.Config{Message: echo, PingInterval: 5 * time.Second, PongTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second})
+	var read atomic.Bool // the clock stops when the server has the message: the peer sends no pongs, and is cut off later
+	s := newSite(t, &websocket.Config{PingInterval: 5 * time.Second, PongTimeout: 5 * time.Second, ReadTimeout: 20 * time.Second,
+		Message: func(w websocket.Reply, typ websocket.MessageType, m []byte) {
+			echo(w, typ, m)
+			read.Store(true)
+		}})
 	s.LoopConfig = &event.Config{Clock: clock}
 	s.ReadLimit = server.RateLimit{BytesPerSecond: 1000, Burst: 1000}
 	s.run(t)
 	p := s.dial(t, "")
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for first := byte(0); first != 0x80|opBinary; first, _ = p.next() { // and pings
-		}
-	}()
-	p.send(frame(0x80|opBinary, noise(40_000)))
-	s.advance(t, clock, "the message", func() bool {
-		select {
-		case <-read:
-			return true
-		default:
-			return false
-		}
-	})
+	m := noise(40_000)
+	p.send(frame(0x80|opBinary, m))
+	s.advance(t, clock, "the message", read.Load)
 	if passed := clock.Now(); passed < 38*time.Second || len(s.closed) > 0 {
-		t.Errorf("the message was read in %v", passed)
+		t.Errorf("the message was read after %v, %d WebSockets have ended", passed, len(s.closed))
+	}
+	first, payload := p.next()
+	for first == 0x80|opPing {
+		first, payload = p.next()
+	}
+	if first != 0x80|opBinary || payload != m {
+		t.Errorf("the frame is %x %.100q", first, payload)
 	}
 }
