@@ -108,6 +108,26 @@ mutant ALARMLATE|fails|-DN=1 -DTIMER -DALARMLATE
 mutant KEEPSLATER|fails|-DN=1 -DTIMER -DKEEPSLATER
 mutant TILLKEPT, park|fails|-DN=1 -DTIMER -DTILLKEPT
 mutant TILLKEPT, thread|fails|-DN=1 -DTHREAD -DSOURCE=1 -DTIMER -DTILLKEPT
+ways, 2 producers, 3 changes|ok|-DADAPTIVE -DCHANGES=3 -DSOURCE=2
+ways, 3 producers|ok|-DADAPTIVE -DN=3
+ways, 2 pollers of the runtime|ok|-DADAPTIVE -DPOLLERS=2
+ways, deadline, descriptor|ok|-DADAPTIVE -DN=0 -DTIMER -DMOVES=1
+ways, producer, deadline|ok|-DADAPTIVE -DN=1 -DSOURCE=0 -DTIMER -DMOVES=1
+ways, every run ends|ends|-DADAPTIVE -DN=1 -DCHANGES=3 -DSOURCE=2
+ways, deadline, every run ends|ends|-DADAPTIVE -DN=0 -DTIMER -DMOVES=1
+ways, witness: late wake|meets|-DADAPTIVE -DWITNESS=1
+ways, witness: wake of a park while blocked|meets|-DADAPTIVE -DWITNESS=5
+ways, witness: wake during the change|meets|-DADAPTIVE -DWITNESS=6
+ways, witness: close while a wake rings|meets|-DADAPTIVE -DWITNESS=7
+ways, witness: wake on the next file|meets|-DADAPTIVE -DSOURCE=2 -DWITNESS=8
+ways, mutant WAYLATE|fails|-DADAPTIVE -DWAYLATE
+ways, mutant RINGOTHER|fails|-DADAPTIVE -DRINGOTHER
+ways, mutant NOTDRAINED|fails|-DADAPTIVE -DNOTDRAINED
+ways, mutant FULLBATCH|fails|-DADAPTIVE -DFULLBATCH
+ways, mutant REFUSED|fails|-DADAPTIVE -DREFUSED
+ways, mutant NOAWAIT|fails|-DADAPTIVE -DNOAWAIT
+ways, mutant CLOSEEITHER|fails|-DADAPTIVE -DCLOSEEITHER
+ways, mutant ALARMKEPT|fails|-DADAPTIVE -DN=0 -DTIMER -DMOVES=1 -DALARMKEPT
 lead, two workers|ok|-DW=2 -DNG=6
 lead, Blocking, Goexit|ok|-DBLOCKS=1 -DGOEXITS=1
 lead, close|ok|-DCLOSES

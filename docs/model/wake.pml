@@ -4,6 +4,7 @@
  *
  * Variants (-D):
  *   THREAD      the thread driver; without it the parked driver
+ *   ADAPTIVE    the adaptive driver, which parks at first and changes the way CHANGES times at most, before any sleep
  *   N, M        N producers of M messages each
  *   SOURCE=n    a descriptor becomes readable n times; without it only wakes end a sleep, and no wake is late
  *   POLLERS=n   n threads at once take readiness from the runtime's epoll set
@@ -16,6 +17,36 @@
  * Each mutant (-D) breaks one rule. A witness (-DWITNESS=n) fails when a certain situation is reached, which shows that the search
  * includes it. Comments mark both.
  */
+
+#ifdef ADAPTIVE
+#if defined(THREAD) || defined(SPLIT) || defined(REBUILD)
+#error "ADAPTIVE has no variant THREAD, SPLIT or REBUILD"
+#endif
+#ifndef CHANGES
+#define CHANGES 2
+#endif
+#if CHANGES > 3
+#error "ADAPTIVE has two files, so at most 3 changes"
+#endif
+#ifndef SOURCE
+#define SOURCE 1
+#endif
+#ifdef TIMER
+#define KERNEL          /* while the loop blocks; the alarm while it is parked */
+#endif
+#endif
+
+/* The ways that the variant has. */
+#if defined(THREAD) || defined(ADAPTIVE)
+#define BLOCKS
+#endif
+#ifndef THREAD
+#define PARKS
+#endif
+/* The deadline ends a sleep through the alarm. */
+#if defined(PARKS) || !defined(KERNEL)
+#define ALARMS
+#endif
 
 #ifndef N
 #define N 2
@@ -83,18 +114,33 @@ byte data;
 #define READABLE false
 #endif
 
-/* ---- below the drivers: 0 is the first file or poller, 1 the one that a rebuild installs ---- */
+/* ---- below the drivers: 0 is the first file or poller, 1 the one that a rebuild installs. With ADAPTIVE there is one poller, and 1
+ * is the file that is made when the loop stops blocking ---- */
 
 #ifdef REBUILD
+#define P 2
+#else
+#define P 1
+#endif
+#if defined(REBUILD) || defined(ADAPTIVE)
 #define F 2
 #else
 #define F 1
 #endif
 
-#ifdef THREAD
+#ifdef ADAPTIVE
+bool blocking;      /* d.blocking: the way of the next sleep */
+byte changes;
+short rings;        /* d.block.pendingWakes: the wakes of the blocking way that were announced; less than 0 only with a mutant */
+#define WATCHED (data > 0 || bell[0])	/* the poller's descriptor is readable */
+#else
+#define WATCHED (data > 0)
+#endif
+
+#ifdef BLOCKS
 byte poller;        /* d.poller */
-bool open[F] = true; /* its wake descriptor is open; afterwards another file may have the number */
-bool bell[F];       /* the eventfd's counter is not zero, or a byte is in the socketpair */
+bool open[P] = true; /* its wake descriptor is open; afterwards another file may have the number */
+bool bell[P];       /* the eventfd's counter is not zero, or a byte is in the socketpair */
 bool blocked;       /* the thread is in epoll_wait or poll, with a timeout other than 0 */
 #ifdef TIMER
 byte until;         /* ... until this time; 0 for ever */
@@ -102,7 +148,8 @@ byte until;         /* ... until this time; 0 for ever */
 #else
 #define TIMEOUT false
 #endif
-#else
+#endif
+#ifdef PARKS
 /* runtime.pollDesc, of the loop's file in the runtime's poller */
 #define NIL 0
 #define WAIT 1
@@ -138,7 +185,9 @@ bool isSet;         /* the wakers' record of the deadline */
  * descriptor would end the sleep later. ---- */
 
 #ifdef TIMER
-#if defined(KERNEL)
+#if defined(ADAPTIVE)
+#define ALARM (blocked && until != 0 && until <= due || !blocked && (armed && when <= due || off > 0))
+#elif defined(KERNEL)
 #define ALARM (until != 0 && until <= due)
 #elif defined(SETSFUTURE)
 #define ALARM (armed && when <= due || off > 0 || rt && rtwhen <= due)
@@ -150,7 +199,10 @@ bool isSet;         /* the wakers' record of the deadline */
 #define OVERSLEPT false
 #endif
 
-#ifdef THREAD
+#if defined(ADAPTIVE)
+#define SLEEPS (blocked && !bell[0] || rg[file] == G)
+#define UNSEEN (rg[file] == G && data > 0 && !SEEN)
+#elif defined(THREAD)
 #define SLEEPS (blocked && !bell[poller])
 #define UNSEEN false
 #else
@@ -166,8 +218,19 @@ bool isSet;         /* the wakers' record of the deadline */
 
 bool wakeLost;
 
+#ifdef ADAPTIVE
+/* A look does not empty the wake descriptor. While it is not empty, the poller's descriptor is readable, so a parked loop would spin. */
+#define SPINS (rg[file] == G && bell[0])
+bool spins;
+#endif
+
 active proctype monitor() {
-end:	atomic { LOST -> wakeLost = true; assert(!wakeLost) }
+end:	if
+	:: atomic { LOST -> wakeLost = true; assert(!wakeLost) }
+#ifdef ADAPTIVE
+	:: atomic { SPINS -> spins = true; assert(!spins) }
+#endif
+	fi
 }
 
 /* ---- claim: under l.mu. Only the waker that changes the flag wakes. ---- */
@@ -197,6 +260,13 @@ inline noteOther(won) {
 
 /* driver.announceWake. In the lock-free form a waker announces its wake before it reads the flag, and withdraws it if the loop was awake. */
 inline announce() {
+#ifdef ADAPTIVE
+	way = blocking;		/* the driver that announceWake returns */
+	if
+	:: way -> rings++
+	:: else
+	fi;
+#endif
 #ifndef SPLIT
 	wakes++
 #else
@@ -225,21 +295,43 @@ inline withdraw(won) {
 
 /* ---- wake: after l.mu was unlocked ---- */
 
-#ifdef THREAD
+#ifdef ADAPTIVE
+/* The poller has become readable; the runtime's epoll set watches it unless the file is closed. */
+inline notify() {
+	if
+	:: !gone[file] -> edge[file] = true
+	:: else
+	fi
+}
+#endif
 
-inline wake(won) {
+#ifdef BLOCKS
+
+inline ring(won) {
 	if
 	:: won ->
 #ifdef REBUILD
 		f = poller;
 #endif
-		atomic { assert(open[f]); bell[f] = true };	/* Poller.Wake; never the descriptor of another file */
+		atomic {
+			assert(open[f]);	/* never the descriptor of another file */
+			bell[f] = true		/* Poller.Wake */
+#ifdef ADAPTIVE
+			; notify()
+#endif
+		};
+#ifdef ADAPTIVE
+		atomic { wakes--; rings--; won = false; way = false }
+#else
 		atomic { wakes--; won = false; f = 0 }
+#endif
 	:: else
 	fi
 }
 
-#else
+#endif
+
+#ifdef PARKS
 
 /* netpollunblock; a goroutine that has not committed its park yet need not be made runnable. */
 inline unblock(i, new) {
@@ -267,7 +359,7 @@ inline stopTimer() {
 
 /* SetReadDeadline: incref, then runtime_pollSetDeadline under pd.lock: rd and publishInfo, netpollunblock, unlock; then
  * goready and decref. */
-inline wake(won) {
+inline setPast(won) {
 	if
 	:: won ->
 #ifdef WAKERKNOWS	/* mutant: a waker remembers that the deadline is set, and does not set it again */
@@ -276,10 +368,14 @@ inline wake(won) {
 		:: else
 		fi;
 #endif
-#ifdef REBUILD
+#if F > 1
 		f = file;
 #endif
 		atomic {
+#ifdef ADAPTIVE
+			assert(WITNESS != 5 || !blocked);	/* witness: a wake of the parked way comes when the loop blocks */
+			assert(WITNESS != 8 || f == 0 || !blocking);	/* witness, with 2 changes: ... or when it has made another file, and has not parked on it yet */
+#endif
 			if
 			:: won && !shut[f] -> refs[f]++
 			:: won && shut[f] -> wakes--; won = false; f = 0; assert(WITNESS != 2)	/* the file is being closed: the wake has no effect */
@@ -309,14 +405,39 @@ inline wake(won) {
 
 #endif
 
+inline wake(won) {
+#if defined(ADAPTIVE)
+#ifdef WAYLATE		/* mutant: the waker reads the way after it has unlocked */
+	way = blocking;
+#endif
+	if
+#ifdef RINGOTHER	/* mutant: the waker uses the other way */
+	:: won && !way -> rings++; ring(won)
+	:: won && way -> rings--; way = false; setPast(won)
+#else
+	:: won && way -> ring(won)
+	:: won && !way -> setPast(won)
+#endif
+	:: else
+	fi
+#elif defined(THREAD)
+	ring(won)
+#else
+	setPast(won)
+#endif
+}
+
 /* ---- publish, claim, wake: Post, Activate, Break and similar methods ---- */
 
-#ifdef THREAD
+#if defined(ADAPTIVE)
+#define WAKER byte f; bool won, woke, way
+#elif defined(THREAD)
 #define WAKER byte f; bool won
 #else
 #define WAKER byte f; bool won, woke
 #endif
 
+#if N > 0
 active [N] proctype producer() {
 	WAKER;
 	byte sent;
@@ -347,6 +468,7 @@ refused:	skip
 	:: else -> break
 	od
 }
+#endif
 
 /* ---- the alarm, the clock, and a goroutine that moves the loop's deadline ---- */
 
@@ -410,7 +532,7 @@ end:	do
 }
 #endif
 
-#ifndef KERNEL
+#ifdef ALARMS
 /* fired publishes that time has passed. */
 inline fired() {
 #ifdef ALARMLATE	/* mutant: the alarm clears at after its claim, not before */
@@ -451,7 +573,7 @@ end:	do
 
 /* alarm.set */
 inline set() {
-#ifndef KERNEL
+#ifdef ALARMS
 	if
 #ifdef KEEPSLATER	/* mutant: an alarm for a later time is kept */
 	:: deadline == 0 || at != 0
@@ -480,9 +602,9 @@ active proctype source() {
 	:: n < SOURCE ->
 		atomic {
 			n++; data++;
-#ifndef THREAD
+#ifdef PARKS
 			if :: !gone[0] -> edge[0] = true :: else fi;
-#ifdef REBUILD
+#if F > 1
 			if :: file == 1 && !gone[1] -> edge[1] = true :: else fi;
 #endif
 #endif
@@ -491,10 +613,10 @@ active proctype source() {
 	od
 }
 
-#ifndef THREAD
+#ifdef PARKS
 /* The runtime's epoll set is edge-triggered: it reports the inner set once, if it is readable when the report is taken. */
 inline reportReady(i) {
-	atomic { edge[i] -> edge[i] = false; if :: data > 0 -> taken[i]++ :: else -> goto end fi };
+	atomic { edge[i] -> edge[i] = false; if :: WATCHED -> taken[i]++ :: else -> goto end fi };
 	atomic {		/* netpollready */
 		if
 		:: gone[i]	/* fdseq has changed */
@@ -514,7 +636,7 @@ active [POLLERS] proctype netpoll() {
 	bool woke;
 end:	do
 	:: reportReady(0)
-#ifdef REBUILD
+#if F > 1
 	:: reportReady(1)
 #endif
 	od
@@ -564,7 +686,7 @@ inline nearest() {
 #endif
 }
 
-#ifndef THREAD
+#ifdef PARKS
 /* netpollcheckerr: Read returns ErrDeadlineExceeded. */
 inline expired() {
 	atomic {
@@ -572,6 +694,89 @@ inline expired() {
 		assert(fresh[file]);	/* a wake ends one Read at most; a late one causes one empty turn */
 		fresh[file] = false
 	}
+}
+#endif
+
+#ifdef BLOCKS
+/* threadDriver.wait */
+inline sleepBlocked() {
+	fallAsleep();
+	if
+	:: !slept -> n = READABLE	/* Poller.Wait with timeout 0 does not consume a wake */
+	:: else ->
+#ifdef TIMER
+#ifndef ADAPTIVE
+		set();
+#endif
+#ifdef KERNEL
+		until = deadline;
+#endif
+#endif
+		if
+		:: TIMEOUT -> n = READABLE	/* timeout 0, a poll without waiting */
+		:: else ->
+			blocked = true;
+endBlocked:		atomic { (bell[poller] || READABLE || TIMEOUT) -> ended = bell[poller]; n = READABLE; blocked = false };
+			if
+			:: ended -> bell[poller] = false	/* drain */
+#ifdef ADAPTIVE
+			:: ended && n -> ended = false	/* the reports are as many as fit; the wake descriptor is not among them */
+#endif
+			:: else
+			fi
+		fi
+	fi
+#ifdef KERNEL
+	; until = 0
+#endif
+}
+#endif
+
+#ifdef PARKS
+/* os.File.Close: it waits for the users of the file. */
+inline closeFile(i) {
+	shut[i] = true;
+	atomic { refs[i] == 0 -> gone[i] = true; rg[i] = NIL; rd[i] = NONE; fresh[i] = false; forget(i) }
+}
+#endif
+
+#ifdef ADAPTIVE
+/* adaptiveDriver.stopBlocking: the loop empties the wake descriptor before it changes the way. If the reports of Wait are as many as fit, the
+ * wake descriptor may not be among them; Wait does not empty it, and the loop does not change the way. */
+inline stopBlocking() {
+#ifndef NOAWAIT		/* mutant: the loop does not wait for the announced wakes */
+	atomic {
+		assert(WITNESS != 6 || rings == 0);	/* witness: the loop waits for a wake that was announced before */
+		rings <= 0
+	};
+#endif
+#ifdef NOTDRAINED	/* mutant: the wake descriptor is not emptied */
+	watch()
+#else
+	atomic { bell[0] = true; notify() };	/* Poller.Wake, so that Wait returns at once */
+	n = READABLE;
+	if
+	:: n ->			/* as many reports as fit */
+#ifdef FULLBATCH	/* mutant: the loop changes the way all the same */
+		watch()
+#else
+		skip
+#endif
+	:: bell[0] = false;
+		if
+		:: watch()
+		:: changes++		/* the system refuses the new file */
+#ifdef REFUSED		/* mutant: the loop changes the way all the same */
+			; blocking = false
+#endif
+		fi
+	fi
+#endif
+}
+
+inline watch() {
+	atomic { changes++; file = 1; edge[1] = WATCHED };
+	blocking = false
 }
 #endif
 
@@ -589,32 +794,23 @@ active proctype loop() {
 	:: atomic { closing -> owned = false; asleep = false; break }	/* over, leave */
 	:: else ->
 
-#ifdef THREAD
-		/* driver.wait */
-		fallAsleep();
+#ifdef ADAPTIVE
+		/* adaptiveDriver.wait: the loop is awake */
 		if
-		:: !slept -> n = READABLE	/* Poller.Wait with timeout 0 does not consume a wake */
-		:: else ->
-#ifdef TIMER
-			set();
-#ifdef KERNEL
-			until = deadline;
-#endif
-#endif
-			if
-			:: TIMEOUT -> n = READABLE	/* timeout 0, a poll without waiting */
-			:: else ->
-				blocked = true;
-end:				atomic { (bell[poller] || READABLE || TIMEOUT) -> ended = bell[poller]; n = READABLE; blocked = false };
-				if
-				:: ended -> bell[poller] = false	/* drain */
-				:: else
-				fi
-			fi
+		:: atomic { !blocking && changes < CHANGES -> changes++; blocking = true };
+			closeFile(file)		/* startBlocking */
+		:: blocking && changes < CHANGES ->
+			stopBlocking();
+			goto turn
+		:: true
 		fi;
-#ifdef KERNEL
-		until = 0;
+		if
+		:: blocking -> sleepBlocked(); goto turn
+		:: else
+		fi;
 #endif
+#ifdef THREAD
+		sleepBlocked();
 #else
 		/* driver.wait: RawConn.Read. prepareRead, which is pollReset: it checks the deadline and clears the readiness. */
 		if
@@ -692,8 +888,8 @@ returned:	/* reset: only the error of Read shows that a deadline is set */
 		fi;
 #endif
 
-		/* turn: awake, in the critical section in which the loop begins to empty its tables */
-		CRITICAL {
+		/* awake, in the critical section in which the loop begins to empty its tables */
+turn:		CRITICAL {
 #ifdef AWAKELATE	/* mutant: the flag is reset only after the tables were emptied */
 			atomic { inTurn = true };
 #else
@@ -750,8 +946,7 @@ returned:	/* reset: only the error of Read shows that a deadline is set */
 				edge[1] = data > 0
 #endif
 			};
-			shut[0] = true;
-			atomic { refs[0] == 0 -> gone[0] = true; rg[0] = NIL; rd[0] = NONE; fresh[0] = false; forget(0) }
+			closeFile(0)
 		:: true
 		fi;
 #endif
@@ -786,13 +981,32 @@ active proctype closer() {
 #endif
 #endif
 #ifdef TIMER
+#ifdef ALARMKEPT	/* mutant: close stops only what the way of the next sleep uses */
+	if
+	:: blocking
+	:: else -> atomic { armed = false; when = 0 }
+	fi;
+#else
 	atomic { armed = false; when = 0 };	/* alarm.stop */
 #endif
-#ifdef THREAD
+#endif
+#if defined(ADAPTIVE)
+	assert(WITNESS != 7 || !blocking || rings == 0);	/* witness: close while the loop blocks and a wake is announced */
+#ifndef CLOSEEITHER	/* mutant: close does not wait for the announced wakes of the blocking way */
+	rings <= 0;
+#endif
+	if
+	:: blocking
+	:: else -> closeFile(file)
+	fi;
+	open[0] = false;
+#ifdef TIMER
+	assert(!armed);		/* the clock has no timer of a closed loop */
+#endif
+#elif defined(THREAD)
 	open[poller] = false;
 #else
-	shut[file] = true;
-	atomic { refs[file] == 0 -> gone[file] = true; rg[file] = NIL; rd[file] = NONE; fresh[file] = false; forget(file) };
+	closeFile(file);
 #endif
 	assert(posts == 0);	/* all accepted functions have run */
 stays:	skip
