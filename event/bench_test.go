@@ -12,7 +12,7 @@ import (
 
 // benchmarkDrivers runs body with each driver, so that one run gives the ratio.
 func eachDriver(b *testing.B, body func(b *testing.B, l *event.Loop)) {
-	for _, d := range []event.Driver{event.DriverPark, event.DriverThread} {
+	for _, d := range []event.Driver{event.DriverAdaptive, event.DriverPark, event.DriverThread} {
 		b.Run(string(d), func(b *testing.B) {
 			b.ReportAllocs()
 			body(b, testkit.NewLoop(b, &event.Config{Driver: d, IgnoreEnv: true}))

@@ -37,9 +37,21 @@ const (
 	// DriverPark parks the loop's goroutine in the Go runtime's own poller. Sleeping costs no thread, and another
 	// goroutine wakes the loop without a system call.
 	DriverPark Driver = "park"
+	// DriverAdaptive parks the loop as DriverPark does, or blocks the loop's thread in the kernel, without locking the goroutine to it. It
+	// is for programs with few loops that do most of the work: it takes less processor time while a loop is busy and only its descriptors
+	// end its sleeps. The loop begins to block after 64 sleeps that no other goroutine has ended, if they lasted less than 0.2 ms on average
+	// and a poll reported more than three descriptors on average. It parks again when another goroutine ends a sleep, when the average sleep
+	// is above 0.4 ms, or when a poll reports fewer than two descriptors on average. It blocks only while the process has at most
+	// GOMAXPROCS/2 open loops with this driver, and never with Config.Clock. While it blocks, it keeps a processor of the scheduler: timers,
+	// and goroutines that its callbacks start, may be up to a millisecond late, and the network I/O of other goroutines up to 10 ms if
+	// goroutines compute on all other processors. Stats.Parked and Stats.Blocked count the sleeps. It needs BackendEpoll. The figures are
+	// measured: docs/decisions/0032-adaptive-driver.md.
+	DriverAdaptive Driver = "adaptive"
 	// DriverThread locks the loop's goroutine to its thread and blocks that in the kernel: for programs that need a
 	// thread (cgo, GUI) and where a backend has no descriptor to park on. Run locks it and unlocks it.
 	DriverThread Driver = "thread"
+
+	driverAlternate Driver = "alternate" // DriverAdaptive that changes its way after each sleep; for tests
 )
 
 // Budget bounds what a turn dispatches before the loop polls its descriptors again. If an event is active, at least one
@@ -71,8 +83,8 @@ type Config struct {
 	// Backend is the kernel facility that the loop waits on. BackendDefault leaves the choice to the environment (see IgnoreEnv) and
 	// the system.
 	Backend Backend
-	// Driver is the way the loop sleeps. DriverDefault leaves the choice to the environment and the system. If DriverPark is
-	// requested and does not work, NewLoop fails.
+	// Driver is the way the loop sleeps. DriverDefault leaves the choice to the environment and the system. NewLoop fails if the
+	// requested driver does not work.
 	Driver Driver
 	// OpenPoller opens the loop's poller in place of a backend; Backend must be BackendDefault then. It is called by NewLoop, and
 	// again when the loop replaces a poller from which a registration cannot be removed, each time without a lock of the loop. Nil
@@ -102,7 +114,8 @@ type Config struct {
 	// a panic passes through Run.
 	PanicHandler func(v any, stack []byte)
 	// IgnoreEnv makes the loop ignore the environment. Otherwise, where Backend and Driver leave a choice, EVMQ_BACKEND (epoll, poll,
-	// kqueue), EVMQ_DRIVER (park, thread) and EVMQ_WAKER (eventfd, socketpair) make it. They are meant for tests.
+	// kqueue), EVMQ_DRIVER (adaptive, park, thread, or alternate, which is adaptive and changes its way after each sleep) and EVMQ_WAKER (eventfd,
+	// socketpair) make it. They are meant for tests.
 	IgnoreEnv bool
 }
 
@@ -161,6 +174,9 @@ func (c *config) fromEnv() {
 	}
 	if c.Driver == DriverDefault {
 		c.Driver = Driver(os.Getenv("EVMQ_DRIVER"))
+		if c.OpenPoller != nil && (c.Driver == DriverAdaptive || c.Driver == driverAlternate) {
+			c.Driver = DriverPark
+		}
 	}
 	c.waker = poller.WakerKind(os.Getenv("EVMQ_WAKER"))
 }

@@ -30,6 +30,8 @@ func TestInvalidConfigIsRefused(t *testing.T) {
 		{event.Config{Backend: "devpoll"}, event.ErrUnsupported, []string{"devpoll"}},
 		{event.Config{Driver: "horse"}, event.ErrUnsupported, []string{"horse"}},
 		{event.Config{Backend: event.BackendPoll, Driver: event.DriverPark}, event.ErrUnsupported, []string{"poll"}},
+		{event.Config{Backend: event.BackendPoll, Driver: event.DriverAdaptive}, event.ErrUnsupported, []string{"adaptive", "poll"}},
+		{event.Config{OpenPoller: noPoller, Driver: event.DriverAdaptive}, event.ErrUnsupported, []string{"adaptive", "OpenPoller"}},
 		{event.Config{Features: 0x80}, event.ErrUnsupported, nil},
 	} {
 		l, err := event.NewLoop(&c.cfg)

@@ -56,7 +56,8 @@
 //
 // With [DriverPark], the default on Linux, a sleeping loop is a parked goroutine: the Go runtime's poller watches its poller's descriptor,
 // and another goroutine wakes it as goroutines wake each other, without a system call by this package. [DriverThread]
-// blocks a locked thread in the kernel and is woken through an eventfd or a socketpair. Everything above the driver is
+// blocks a locked thread in the kernel and is woken through an eventfd or a socketpair. [DriverAdaptive] parks, and blocks its
+// thread while the loop is busy, a poll reports several descriptors, and no other goroutine wakes it. Everything above the driver is
 // the same code. A burst of work from other goroutines wakes a sleeping loop once. A loop that is awake is not woken.
 // The protocol is verified exhaustively by model checking, in docs/model.
 //

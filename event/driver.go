@@ -3,11 +3,12 @@ package event
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// A driver is the way a loop sleeps. wait, adopt and close are called by the goroutine that runs the loop; announceWake and wake by a
+// A driver is the way a loop sleeps. wait, adopt, afterSleep and close are called by the goroutine that runs the loop; announceWake and wake by a
 // goroutine that has cleared the loop's asleep flag.
 type driver interface {
 	name() Driver
@@ -23,14 +24,21 @@ type driver interface {
 	// deadline at the latest. It may return early without a report.
 	wait(ready []poller.Ready, block bool) (int, error)
 
-	// announceWake is called when a goroutine has cleared the asleep flag; it calls wake after it has unlocked l.mu. Under l.mu.
-	announceWake()
+	// announceWake is called by a goroutine that has cleared the asleep flag, under l.mu. After unlocking, that goroutine calls wake of the result.
+	announceWake() waker
 
-	// wake ends the sleep in progress, or the next one if there is none.
-	wake()
+	// afterSleep counts the sleep that began at began, NoTimeout if that is not known, and ended before now. woken says whether another
+	// goroutine has ended it. It returns true if the loop must yield in its next turn. Under l.mu.
+	afterSleep(began, now time.Duration, woken bool) (mustYield bool)
 
 	// close releases the driver's resources, but not the poller. After close no wake uses a descriptor of the driver.
 	close() error
+}
+
+// A waker ends a sleep in one way.
+type waker interface {
+	// wake ends the sleep in progress, or the next one if there is none.
+	wake()
 }
 
 // newDriver chooses the driver and opens the loop's poller.
@@ -43,6 +51,12 @@ func (l *Loop) newDriver(c *config) error {
 	switch c.Driver {
 	case DriverPark:
 		d, err = startDriver(newParkDriver(l, open))
+	case DriverAdaptive, driverAlternate:
+		if c.OpenPoller != nil { // it need not empty its waker as epoll does
+			err = fmt.Errorf("%w: driver %s with OpenPoller", ErrUnsupported, c.Driver)
+		} else {
+			d, err = startDriver(newAdaptiveDriver(l, open, c.waker, c.Driver == driverAlternate))
+		}
 	case DriverThread:
 		d, err = startDriver(newThreadDriver(l, open, c.waker))
 	case DriverDefault:

@@ -29,13 +29,15 @@ import (
 //   - Read may report the deadline before it calls the function; then nothing was polled. Whenever Read calls the function, it
 //     must poll, because the runtime has discarded the readiness that it knew of.
 type parkDriver struct {
-	l        *Loop
-	opener   openPoller
-	poller   poller.Poller
-	file     atomic.Pointer[os.File] // with a duplicate of the poller's descriptor; goroutines that wake the loop load the pointer
-	conn     syscall.RawConn
-	pollFunc func(uintptr) bool // d.pollOrSleep, bound once: a method value would be allocated in each wait
-	alarm    alarm
+	l         *Loop
+	opener    openPoller
+	poller    poller.Poller
+	file      atomic.Pointer[os.File] // with a duplicate of the poller's descriptor; goroutines that wake the loop load the pointer
+	isWatched bool                    // file is open, and the runtime's poller watches it
+	spare     int                     // another duplicate of the poller's descriptor, between release and resume; or -1
+	conn      syscall.RawConn
+	pollFunc  func(uintptr) bool // d.pollOrSleep, bound once: a method value would be allocated in each wait
+	alarm     alarm
 
 	// The state of the current wait, in which RawConn.Read calls pollOrSleep on the loop's goroutine.
 	ready []poller.Ready // for reports
@@ -45,7 +47,7 @@ type parkDriver struct {
 }
 
 func newParkDriver(l *Loop, open openPoller) *parkDriver {
-	d := &parkDriver{l: l, opener: open}
+	d := &parkDriver{l: l, opener: open, spare: -1}
 	d.alarm.init(l)
 	d.pollFunc = d.pollOrSleep
 	return d
@@ -59,18 +61,40 @@ func (d *parkDriver) name() Driver { return DriverPark }
 func (d *parkDriver) open() (poller.Poller, error) { return d.opener(poller.WakerNone) }
 
 func (d *parkDriver) adopt(p poller.Poller) error {
-	if p.FD() < 0 {
-		return fmt.Errorf("%w: backend %s has no descriptor to park on", ErrUnsupported, p.Name())
-	}
-	// A duplicate, so that the file's Close and the poller's are independent of each other.
-	fd, err := unix.FcntlInt(uintptr(p.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := duplicate(p)
 	if err != nil {
-		return os.NewSyscallError("fcntl", err)
+		return err
 	}
-	// Only a non-blocking descriptor is handed to the runtime's poller.
+	old, wasWatched := d.file.Load(), d.isWatched
+	if err := d.watch(p, fd); err != nil {
+		return err
+	}
+	if wasWatched {
+		if err := old.Close(); err != nil { // p stays the poller
+			d.l.logLater(func() { d.l.log.Error("event: close the replaced poller's duplicate", "err", err) })
+		}
+	}
+	return nil
+}
+
+// duplicate returns a duplicate of p's descriptor, so that the file's Close and the poller's are independent of each other. Only a non-blocking descriptor
+// is handed to the runtime's poller.
+func duplicate(p poller.Poller) (fd int, err error) {
+	if p.FD() < 0 {
+		return -1, fmt.Errorf("%w: backend %s has no descriptor to park on", ErrUnsupported, p.Name())
+	}
+	fd, err = unix.FcntlInt(uintptr(p.FD()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
+		return -1, errors.Join(os.NewSyscallError("fcntl", err), unix.Close(fd))
 	}
+	return fd, nil
+}
+
+// watch makes p the poller, and has the runtime's poller watch its duplicate fd. After an error fd is closed.
+func (d *parkDriver) watch(p poller.Poller, fd int) error {
 	file := os.NewFile(uintptr(fd), "evmq "+p.Name())
 	conn, err := file.SyscallConn()
 	if err == nil {
@@ -80,12 +104,49 @@ func (d *parkDriver) adopt(p poller.Poller) error {
 	if err != nil {
 		return fmt.Errorf("%w: park on %s: %w", ErrUnsupported, p.Name(), errors.Join(err, file.Close()))
 	}
-	d.poller, d.conn = p, conn
-	if old := d.file.Swap(file); old != nil {
-		if err := old.Close(); err != nil { // p stays the poller
+	d.poller, d.conn, d.isWatched = p, conn, true
+	d.file.Store(file)
+	return nil
+}
+
+// release ends the watch of the runtime's poller, until resume. It keeps a duplicate for that, so that a lack of descriptors shows now: then it fails, and
+// changes nothing. It waits for wakes that are in progress; later ones have no effect. On the loop, without l.mu.
+func (d *parkDriver) release() (err error) {
+	if d.spare, err = duplicate(d.poller); err != nil {
+		return err
+	}
+	d.isWatched = false
+	if err := d.file.Load().Close(); err != nil {
+		d.l.mu.Lock()
+		d.l.logLater(func() { d.l.log.Error("event: close the poller's duplicate", "err", err) })
+		d.l.mu.Unlock()
+	}
+	return nil
+}
+
+// resume reverts release. After an error it may be called again. On the loop.
+func (d *parkDriver) resume() (err error) {
+	fd := d.spare
+	if d.spare = -1; fd < 0 {
+		if fd, err = duplicate(d.poller); err != nil {
+			return err
+		}
+	}
+	return d.watch(d.poller, fd)
+}
+
+// replaceSpare makes p the poller between release and resume.
+func (d *parkDriver) replaceSpare(p poller.Poller) error {
+	fd, err := duplicate(p)
+	if err != nil {
+		return err
+	}
+	if d.spare >= 0 {
+		if err := unix.Close(d.spare); err != nil {
 			d.l.logLater(func() { d.l.log.Error("event: close the replaced poller's duplicate", "err", err) })
 		}
 	}
+	d.poller, d.spare = p, fd
 	return nil
 }
 
@@ -131,7 +192,7 @@ var past = time.Now().Add(-time.Second)
 
 // announceWake does nothing: os.File counts its users. A wake during Close or a rebuild finds its file closed and never uses a
 // number that another file has taken. The loop is awake by then and does not need the wake.
-func (d *parkDriver) announceWake() {}
+func (d *parkDriver) announceWake() waker { return d }
 
 func (d *parkDriver) wake() {
 	err := d.file.Load().SetReadDeadline(past)
@@ -140,8 +201,20 @@ func (d *parkDriver) wake() {
 	}
 }
 
+func (d *parkDriver) afterSleep(_, _ time.Duration, _ bool) bool {
+	d.l.stats.Parked++
+	return false
+}
+
 func (d *parkDriver) close() (err error) {
-	defer func() { err = d.file.Load().Close() }() // also if the clock panics
+	defer func() { // also if the clock panics
+		switch {
+		case d.isWatched:
+			err = d.file.Load().Close()
+		case d.spare >= 0:
+			err = os.NewSyscallError("close", unix.Close(d.spare))
+		}
+	}()
 	d.alarm.stop()
 	return nil
 }

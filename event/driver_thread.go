@@ -8,14 +8,15 @@ import (
 	"github.com/evmq/evmq/internal/poller"
 )
 
-// threadDriver blocks the loop's own thread in the poller and is woken through the poller's eventfd or socketpair.
+// threadDriver blocks the loop's thread in the poller and is woken through the poller's eventfd or socketpair.
 type threadDriver struct {
 	l            *Loop
 	opener       openPoller
 	waker        poller.WakerKind
 	poller       poller.Poller
-	pendingWakes atomic.Int32 // announced and not finished
-	alarm        alarm        // used only with a clock other than the system's
+	maxTimeout   time.Duration // limit of a sleep; 0 for none
+	pendingWakes atomic.Int32  // announced and not finished
+	alarm        alarm         // used only with a clock other than the system's
 }
 
 func newThreadDriver(l *Loop, open openPoller, waker poller.WakerKind) *threadDriver {
@@ -44,7 +45,11 @@ func (d *threadDriver) wait(ready []poller.Ready, block bool) (int, error) {
 	if !asleep {
 		return d.poller.Wait(ready, 0)
 	}
-	return d.poller.Wait(ready, d.timeout(deadline))
+	timeout := d.timeout(deadline)
+	if d.maxTimeout > 0 && (timeout < 0 || timeout > d.maxTimeout) {
+		timeout = d.maxTimeout
+	}
+	return d.poller.Wait(ready, timeout)
 }
 
 // timeout returns the kernel's timeout for a deadline. The kernel measures the system's time, so with another clock it is
@@ -60,13 +65,21 @@ func (d *threadDriver) timeout(deadline time.Duration) time.Duration {
 	return -1
 }
 
-func (d *threadDriver) announceWake() { d.pendingWakes.Add(1) }
+func (d *threadDriver) announceWake() waker {
+	d.pendingWakes.Add(1)
+	return d
+}
 
 func (d *threadDriver) wake() {
 	if err := d.poller.Wake(); err != nil {
 		panic("event: loop cannot be woken: " + err.Error()) // other code has closed or replaced its descriptor
 	}
 	d.pendingWakes.Add(-1)
+}
+
+func (d *threadDriver) afterSleep(_, _ time.Duration, _ bool) bool {
+	d.l.stats.Blocked++
+	return false
 }
 
 func (d *threadDriver) close() error {

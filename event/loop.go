@@ -31,7 +31,7 @@ type Loop struct {
 	onPanic      func(v any, stack []byte)
 	done         chan struct{} // closed when the loop is
 
-	// mu guards the fields from state to stats, and slept and meter. It is held for table work only, never during a callback or
+	// mu guards the fields from state to stats, and slept, sleptAt, woken and meter. It is held for table work only, never during a callback or
 	// a system call that can wait. Locks are taken in this order: sigMu, mu, a lock of a user's Clock or Poller. Their methods
 	// must not call the loop.
 	mu           sync.Mutex
@@ -39,7 +39,7 @@ type Loop struct {
 	owned        bool          // by an Owner, which alone may run and end the loop
 	asleep       bool          // the loop sleeps and has not been woken: see wake.go
 	waiting      bool          // the loop polls or sleeps: it calls no function of the program, except for methods of a user's Poller and Clock
-	wakeDue      bool          // the unlock that ends this critical section wakes the loop
+	wakeDue      waker         // if not nil, the unlock that ends this critical section wakes the loop with it
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       poller.Poller
 	active       activeQueue
@@ -95,7 +95,9 @@ type Loop struct {
 	now       atomic.Int64  // the clock as it was read after the last poll; written under mu
 	turnEnd   atomic.Int64  // the time at which Budget.Time ends the dispatch, if interrupt is interruptedInTime
 	slept     bool          // the wait before this turn was a sleep
-	yieldedAt time.Duration // value of Now when other goroutines could last run: after a sleep, or in yieldInLoop
+	sleptAt   time.Duration // when the sleep began; NoTimeout if the time awake before it was not timed
+	woken     bool          // another goroutine has ended the sleep; timers do not count
+	yieldedAt time.Duration // value of Now when other goroutines could last run: after a sleep that let them run, or in yieldInLoop
 	meter     meter         // of the time awake
 	called    int           // callbacks of users and functions of Post in this turn
 	ready     []poller.Ready
@@ -127,7 +129,7 @@ const (
 // NewLoop makes a loop as cfg says; nil means the defaults. A loop holds descriptors of the kernel until Close. NewLoop starts
 // no goroutine. Later the loop has one for each signal that an event waits for.
 //
-// Errors: ErrInvalid; ErrUnsupported for a backend or driver that is not available here, or DriverPark together with BackendPoll;
+// Errors: ErrInvalid; ErrUnsupported for a backend or driver that is not available here, or DriverPark or DriverAdaptive together with BackendPoll;
 // or the system's. Any goroutine.
 func NewLoop(cfg *Config) (*Loop, error) {
 	c, err := cfg.resolve()

@@ -30,12 +30,16 @@ func (m *meter) begin(now, gap time.Duration) {
 	}
 }
 
-// endMeter ends the interval. It reads the clock only if needed. Under l.mu.
-func (l *Loop) endMeter() {
-	if m := &l.meter; m.weight > 0 {
-		m.sum = m.read(l.readClock())
-		m.weight = 0
+// endMeter ends the interval. It returns the time, or NoTimeout if the interval is not timed: then it does not read the clock. Under l.mu.
+func (l *Loop) endMeter() time.Duration {
+	m := &l.meter
+	if m.weight == 0 {
+		return NoTimeout
 	}
+	now := l.readClock()
+	m.sum = m.read(now)
+	m.weight = 0
+	return now
 }
 
 // read returns the sum at the time now.

@@ -33,6 +33,7 @@ func (l *Loop) turnInLoop(block bool) error {
 	l.waiting = false
 	l.clearAsleepInLoop()
 	if err != nil {
+		l.slept = false
 		return err
 	}
 	l.turnOpen = true
@@ -84,6 +85,9 @@ func (l *Loop) readTurnTimeInLoop(reports int) {
 	if l.slept {
 		l.slept = false
 		l.yieldedAt = now
+		if l.driver.afterSleep(l.sleptAt, now, l.woken) {
+			l.yieldedAt -= maxBusy
+		}
 		l.meter.begin(now, now-l.Now())
 	}
 	l.now.Store(int64(now))

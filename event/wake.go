@@ -19,13 +19,13 @@ func (l *Loop) wakeOnUnlock() {
 		return
 	}
 	l.stats.Wakes++
+	l.woken = true
 	l.announceWake()
 }
 
 // announceWake is wakeOnUnlock for a loop that is asleep, without counting. Under l.mu.
 func (l *Loop) announceWake() {
-	l.asleep, l.wakeDue = false, true
-	l.driver.announceWake()
+	l.asleep, l.wakeDue = false, l.driver.announceWake()
 }
 
 // unlock unlocks l.mu and then wakes the loop if wakeOnUnlock was called and the loop was asleep. It wakes after unlocking,
@@ -33,10 +33,10 @@ func (l *Loop) announceWake() {
 // goroutine that runs the loop, which is awake.
 func (l *Loop) unlock() {
 	wake := l.wakeDue
-	l.wakeDue = false
+	l.wakeDue = nil
 	l.mu.Unlock()
-	if wake {
-		l.driver.wake()
+	if wake != nil {
+		wake.wake()
 	}
 }
 
@@ -52,8 +52,8 @@ func (l *Loop) fallAsleep() (deadline time.Duration, asleep bool) {
 		return 0, false
 	}
 	l.sleepsUntil = deadline
-	l.slept = true
-	l.endMeter()
+	l.slept, l.woken = true, false
+	l.sleptAt = l.endMeter()
 	l.mu.Unlock()
 	return deadline, true
 }

@@ -14,7 +14,7 @@ import (
 
 // BenchmarkHop is a message from the loop to a worker goroutine and its answer back, one in flight, a timer pending.
 func BenchmarkHop(b *testing.B) {
-	for _, driver := range []event.Driver{event.DriverPark, event.DriverThread} {
+	for _, driver := range []event.Driver{event.DriverAdaptive, event.DriverPark, event.DriverThread} {
 		b.Run(string(driver), func(b *testing.B) { benchmarkHop(b, driver) })
 	}
 }

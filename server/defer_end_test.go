@@ -303,7 +303,7 @@ func TestADeferredReplyOfAFunctionThatPanicsEndsWithTheConnection(t *testing.T) 
 
 // The program closes the loop, with each driver. The replies of its connections are lost.
 func TestDeferredRepliesOnLoopsOfTheProgram(t *testing.T) {
-	for name, driver := range map[string]event.Driver{"park": event.DriverPark, "thread": event.DriverThread} {
+	for name, driver := range map[string]event.Driver{"adaptive": event.DriverAdaptive, "park": event.DriverPark, "thread": event.DriverThread} {
 		t.Run(name, func(t *testing.T) {
 			loops := programLoops(t, 1, driver)
 			d, replies := deferring(t, 3)

@@ -51,7 +51,7 @@ func eachOwnership(t *testing.T, n int, test func(t *testing.T, newServer func(h
 	t.Run("own loops", func(t *testing.T) {
 		test(t, func(h server.Handler) *server.Server { return &server.Server{Handler: h, NumLoops: n} })
 	})
-	for name, driver := range map[string]event.Driver{"park": event.DriverPark, "thread": event.DriverThread} {
+	for name, driver := range map[string]event.Driver{"adaptive": event.DriverAdaptive, "park": event.DriverPark, "thread": event.DriverThread} {
 		t.Run("loops of the program, "+name, func(t *testing.T) {
 			loops := programLoops(t, n, driver)
 			test(t, func(h server.Handler) *server.Server { return &server.Server{Handler: h, UseLoops: loops} })

@@ -41,7 +41,7 @@ type conn struct {
 func main() {
 	addr := flag.String("addr", "127.0.0.1:7000", "address to listen on")
 	backend := flag.String("backend", "", "epoll or poll; the loop's choice if empty")
-	driver := flag.String("driver", "", "park or thread; the loop's choice if empty")
+	driver := flag.String("driver", "", "adaptive, park or thread; the loop's choice if empty")
 	profile := flag.String("cpuprofile", "", "file to write a CPU profile to, from the start until SIGINT or SIGTERM")
 	flag.Parse()
 	stop, err := startProfile(*profile)

@@ -80,6 +80,7 @@ func noise(seed byte, size int64) io.Reader {
 func TestEchoesEveryByte(t *testing.T) {
 	for _, loop := range [][]string{
 		nil,
+		{"-backend", "epoll", "-driver", "adaptive"},
 		{"-backend", "epoll", "-driver", "park"},
 		{"-backend", "epoll", "-driver", "thread"},
 		{"-backend", "poll", "-driver", "thread"},

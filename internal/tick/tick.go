@@ -84,8 +84,8 @@ func (t *Tick) Unwatch(w Watcher) {
 	delete(t.watchers, w)
 }
 
-// AfterSleep is called when a loop's sleep has ended because a descriptor is ready or a timer has fired. A loop that another goroutine
-// wakes need not call it, because something has woken that goroutine.
+// AfterSleep is called when the sleep of a parked loop has ended because a descriptor is ready or a timer has fired. A loop that another goroutine
+// wakes need not call it, because something has woken that goroutine; nor need one that blocks, in a system call through the scheduler.
 func (t *Tick) AfterSleep() {
 	if t.use() {
 		return
