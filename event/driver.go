@@ -24,8 +24,12 @@ type driver interface {
 	// deadline at the latest. It may return early without a report.
 	wait(ready []poller.Ready, block bool) (int, error)
 
-	// announceWake is called by a goroutine that has cleared the asleep flag, under l.mu. After unlocking, that goroutine calls wake of the result.
-	announceWake() waker
+	// announceWake is called by a goroutine that has cleared the asleep flag, under l.mu. It returns the way of the sleep. After unlocking, that
+	// goroutine calls wake with it.
+	announceWake() way
+
+	// wake ends the sleep in progress, or the next one if there is none. w is the way of the sleep for which it was called.
+	wake(w way)
 
 	// afterSleep counts the sleep that began at began, NoTimeout if that is not known, and ended before now. woken says whether another
 	// goroutine has ended it. It returns true if the loop must yield in its next turn. Under l.mu.
@@ -35,11 +39,16 @@ type driver interface {
 	close() error
 }
 
-// A waker ends a sleep in one way.
-type waker interface {
-	// wake ends the sleep in progress, or the next one if there is none.
-	wake()
-}
+// A way is how a loop sleeps.
+type way uint8
+
+const (
+	wayNone way = iota
+	wayParked
+	wayBlocked
+)
+
+func (w way) String() string { return [...]string{"none", "parked", "blocked"}[w] }
 
 // newDriver chooses the driver and opens the loop's poller.
 func (l *Loop) newDriver(c *config) error {

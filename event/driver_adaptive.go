@@ -14,7 +14,7 @@ import (
 // goroutines. When the descriptors of a busy loop end its sleeps, blocking takes less processor time, because no goroutine is parked and made
 // runnable. The driver changes the way between two sleeps, while the loop is awake:
 //
-//   - A goroutine ends a sleep in the way of that sleep: announceWake returns the driver under l.mu. The wake may come late. If the loop has
+//   - A goroutine ends a sleep in the way of that sleep: announceWake returns it under l.mu. The wake may come late. If the loop has
 //     parked again, on another file, the wake costs one empty turn.
 //   - When the driver stops blocking, it waits until the wakes that were announced have reached the poller's waker, and empties that. A parked
 //     loop would spin otherwise, since a poll without a timeout does not empty it.
@@ -165,11 +165,19 @@ func (d *adaptiveDriver) logParkFails(err error) {
 	l.mu.Unlock()
 }
 
-func (d *adaptiveDriver) announceWake() waker {
+func (d *adaptiveDriver) announceWake() way {
 	if d.blocking {
 		return d.thread.announceWake()
 	}
 	return d.park.announceWake()
+}
+
+func (d *adaptiveDriver) wake(w way) {
+	if w == wayBlocked {
+		d.thread.wake(w)
+	} else {
+		d.park.wake(w)
+	}
 }
 
 func (d *adaptiveDriver) afterSleep(began, now time.Duration, woken bool) (mustYield bool) {

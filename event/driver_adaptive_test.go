@@ -344,3 +344,11 @@ func TestALoopThatBlocksYields(t *testing.T) {
 		}
 	})
 }
+
+func TestTheNamesOfTheWays(t *testing.T) {
+	for w, want := range map[way]string{wayNone: "none", wayParked: "parked", wayBlocked: "blocked"} {
+		if got := w.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -192,9 +192,9 @@ var past = time.Now().Add(-time.Second)
 
 // announceWake does nothing: os.File counts its users. A wake during Close or a rebuild finds its file closed and never uses a
 // number that another file has taken. The loop is awake by then and does not need the wake.
-func (d *parkDriver) announceWake() waker { return d }
+func (d *parkDriver) announceWake() way { return wayParked }
 
-func (d *parkDriver) wake() {
+func (d *parkDriver) wake(way) {
 	err := d.file.Load().SetReadDeadline(past)
 	if errors.Is(err, os.ErrNoDeadline) { // the only other error is that of a file that is closing
 		panic("event: loop cannot be woken: " + err.Error())

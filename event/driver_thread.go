@@ -65,12 +65,12 @@ func (d *threadDriver) timeout(deadline time.Duration) time.Duration {
 	return -1
 }
 
-func (d *threadDriver) announceWake() waker {
+func (d *threadDriver) announceWake() way {
 	d.pendingWakes.Add(1)
-	return d
+	return wayBlocked
 }
 
-func (d *threadDriver) wake() {
+func (d *threadDriver) wake(way) {
 	if err := d.poller.Wake(); err != nil {
 		panic("event: loop cannot be woken: " + err.Error()) // other code has closed or replaced its descriptor
 	}

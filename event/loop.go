@@ -39,7 +39,7 @@ type Loop struct {
 	owned        bool          // by an Owner, which alone may run and end the loop
 	asleep       bool          // the loop sleeps and has not been woken: see wake.go
 	waiting      bool          // the loop polls or sleeps: it calls no function of the program, except for methods of a user's Poller and Clock
-	wakeDue      waker         // if not nil, the unlock that ends this critical section wakes the loop with it
+	wakeDue      way           // if not none, the unlock that ends this critical section wakes the loop from a sleep of this kind
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       poller.Poller
 	active       activeQueue
@@ -95,12 +95,12 @@ type Loop struct {
 	now       atomic.Int64  // the clock as it was read after the last poll; written under mu
 	turnEnd   atomic.Int64  // the time at which Budget.Time ends the dispatch, if interrupt is interruptedInTime
 	slept     bool          // the wait before this turn was a sleep
-	sleptAt   time.Duration // when the sleep began; NoTimeout if the time awake before it was not timed
 	woken     bool          // another goroutine has ended the sleep; timers do not count
 	yieldedAt time.Duration // value of Now when other goroutines could last run: after a sleep that let them run, or in yieldInLoop
 	meter     meter         // of the time awake
 	called    int           // callbacks of users and functions of Post in this turn
 	ready     []poller.Ready
+	sleptAt   time.Duration // when the sleep began; NoTimeout if the time awake before it was not timed
 
 	inLoopAssert inLoopAssert
 

@@ -32,11 +32,11 @@ func (l *Loop) announceWake() {
 // since the woken loop takes the lock. Every critical section that can call wakeOnUnlock ends with unlock, except those of the
 // goroutine that runs the loop, which is awake.
 func (l *Loop) unlock() {
-	wake := l.wakeDue
-	l.wakeDue = nil
+	w := l.wakeDue
+	l.wakeDue = wayNone
 	l.mu.Unlock()
-	if wake != nil {
-		wake.wake()
+	if w != wayNone {
+		l.driver.wake(w)
 	}
 }
 
