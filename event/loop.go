@@ -31,7 +31,7 @@ type Loop struct {
 	onPanic      func(v any, stack []byte)
 	done         chan struct{} // closed when the loop is
 
-	// mu guards the fields from state to stats, and slept, sleptAt, woken and meter. It is held for table work only, never during a callback or
+	// mu guards the fields from state to stats, and slept, sleptAt and meter. It is held for table work only, never during a callback or
 	// a system call that can wait. Locks are taken in this order: sigMu, mu, a lock of a user's Clock or Poller. Their methods
 	// must not call the loop.
 	mu           sync.Mutex
@@ -40,6 +40,7 @@ type Loop struct {
 	asleep       bool          // the loop sleeps and has not been woken: see wake.go
 	waiting      bool          // the loop polls or sleeps: it calls no function of the program, except for methods of a user's Poller and Clock
 	wakeDue      way           // if not none, the unlock that ends this critical section wakes the loop from a sleep of this kind
+	woken        bool          // another goroutine has ended the last sleep; timers do not count
 	sleepsUntil  time.Duration // while asleep, the deadline that ends the sleep; NoTimeout for none
 	poller       poller.Poller
 	active       activeQueue
@@ -95,7 +96,6 @@ type Loop struct {
 	now       atomic.Int64  // the clock as it was read after the last poll; written under mu
 	turnEnd   atomic.Int64  // the time at which Budget.Time ends the dispatch, if interrupt is interruptedInTime
 	slept     bool          // the wait before this turn was a sleep
-	woken     bool          // another goroutine has ended the sleep; timers do not count
 	yieldedAt time.Duration // value of Now when other goroutines could last run: after a sleep that let them run, or in yieldInLoop
 	meter     meter         // of the time awake
 	called    int           // callbacks of users and functions of Post in this turn

@@ -10,9 +10,6 @@ type Stats struct {
 	Posts     uint64 // functions given to Post that were called
 	Timeouts  uint64 // timeouts that passed
 
-	Parked  uint64 // sleeps of a parked goroutine; see DriverPark
-	Blocked uint64 // sleeps of a blocked thread, see DriverThread; a wait that finds a descriptor ready counts as a sleep
-
 	Wakes     uint64 // times that another goroutine ended the loop's sleep
 	Coalesced uint64 // activations and changes, also by the loop itself, made while it was awake or being woken
 
@@ -35,6 +32,9 @@ type Stats struct {
 	MaxActive    int // the largest value since NewLoop or ResetMax
 	Refs         int // Ref less Unref
 	PendingPosts int // functions given to Post that wait
+
+	Parked  uint64 // sleeps of a parked goroutine; see DriverPark
+	Blocked uint64 // sleeps of a blocked thread, see DriverThread; a wait that finds a descriptor ready counts as a sleep
 }
 
 // Busy returns the fraction of Elapsed in which the loop was awake, 0 to 1. If turns follow each other within 20 µs, a random sample
