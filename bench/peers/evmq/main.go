@@ -1,11 +1,16 @@
 // Evmq is an echo server on package server of this repository, with the flags of its peers. With -mode pool, requests are handled by a Dispatcher.
+// On SIGUSR1 it writes to standard error where the requests of each route have run.
 package main
 
 import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/evmq/evmq/bench/internal/peer"
 	"github.com/evmq/evmq/server"
@@ -22,8 +27,14 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGUSR1)
 	peer.Listening(ln.Addr())
-	select {}
+	for range asked {
+		for _, route := range srv.RouteStats() {
+			fmt.Fprintln(os.Stderr, route)
+		}
+	}
 }
 
 // placements are the values of -placement.
