@@ -5,10 +5,10 @@ import (
 	"net/http"
 )
 
-// A StatusError reports that a request is refused with an HTTP status. The connection has to be closed after the answer, since the end of
-// the request is not known.
+// A StatusError reports that a request is refused with an HTTP status. The connection has to be closed after the response, since the end
+// of the request is not known.
 type StatusError struct {
-	Status int    // the status of the answer
+	Status int    // the status of the response
 	Text   string // what is wrong, for the client; may be empty
 }
 

@@ -9,8 +9,8 @@ import (
 )
 
 // ParseRequest parses a head that a Framing has found, and sets the fields of req that it determines: all that package net/http sets from
-// a head, but not Body and RemoteAddr. ContentLength is -1 for a chunked body. req keeps the string. If req has a URL, that is set and not
-// replaced in the usual case, so that the caller can provide its memory.
+// a head, but not Body and RemoteAddr. ContentLength is -1 for a chunked body. req keeps the string. If req.URL is not nil, ParseRequest
+// usually sets that URL in place and does not replace it, so that the caller can provide its memory.
 //
 // Errors: a *StatusError.
 func ParseRequest(head string, req *http.Request) error {
@@ -94,7 +94,7 @@ func parseTarget(target string, req *http.Request) error {
 }
 
 // setPlainPath sets URL, which req has already, if the target is a path, and perhaps a query, in which nothing is escaped: the usual case. It
-// reports whether it has done so.
+// reports whether it has set the URL.
 func setPlainPath(target string, req *http.Request) bool {
 	if req.URL == nil || target[0] != '/' || len(target) > 1 && target[1] == '/' {
 		return false
@@ -149,8 +149,8 @@ func parseFields(fields string, req *http.Request) (hosts int, err error) {
 	}
 }
 
-// cutLine returns the first line of s, without its end, and the rest. ok reports whether there is one. A line that contains a carriage return
-// besides is returned with it.
+// cutLine returns the first line of s, without its end, and the rest. ok reports whether there is one. A carriage return within the line is
+// returned with it.
 func cutLine(s string) (line, rest string, ok bool) {
 	i := strings.IndexByte(s, '\n')
 	if i < 1 || s[i-1] != '\r' {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// closes reports whether the client asks for the connection's end after the answer.
+// closes reports whether the client asks the server to close the connection after the response.
 func closes(req *http.Request) bool {
 	connection := req.Header["Connection"]
 	if HasToken(connection, "close") {
@@ -30,7 +30,7 @@ func HasToken(lists []string, token string) bool {
 }
 
 // HasWord is HasToken for one list that may be malformed: words may also be separated by spaces and tabs. Package net/http decides so when it
-// looks for "close" before its answer.
+// looks for "close" before it sends the response.
 func HasWord(list, word string) bool {
 	if len(list) < len(word) {
 		return false
