@@ -12,8 +12,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// maxDiscarded is the number of bytes of a body that are read after the handler, so that the connection can be used for the next request. It is
-// that of package net/http.
+// maxDiscarded is the number of bytes of a body that the server reads after the handler, so that the connection can be used for the next
+// request. It is the same in package net/http.
 const maxDiscarded = 256 << 10
 
 // bodyPhase is the state of a request's body.
@@ -66,7 +66,7 @@ func (b *requestBody) expectsContinue(resp *response) {
 	b.resp, b.phase, b.expected = resp, bodyWaits, true
 }
 
-// stopContinue is called when the answer begins: 100 Continue is not sent any more.
+// stopContinue is called when the response begins, and by Hijack, Upgrade and Park: 100 Continue is not sent any more.
 func (b *requestBody) stopContinue() {
 	if b == nil || !b.expected {
 		return
@@ -80,7 +80,7 @@ func (b *requestBody) stopContinue() {
 // connection, since it does not know whether the client sends the rest.
 func (b *requestBody) isExpected() bool { return b != nil && b.expected && !b.complete.Load() }
 
-// interrupt is called when the handler has returned: a Read of another goroutine that waits fails.
+// interrupt is called when the handler has returned, and by Park: a Read of another goroutine that waits fails.
 func (b *requestBody) interrupt() {
 	if b == nil {
 		return
@@ -170,7 +170,8 @@ func (b *requestBody) readChunked(p []byte) (copied int, err error) {
 	}
 }
 
-// chunkWindow is the number of bytes in which the end of a chunk is looked for at least.
+// chunkWindow is the number of bytes that readChunked looks at, if so many have arrived, also when the caller's buffer is smaller. So it often
+// finds the end of the body together with its last bytes.
 const chunkWindow = 512
 
 // decode decodes chunks until p is full or input does not suffice. It returns the number of bytes that were copied to p, and the number of those
@@ -213,7 +214,7 @@ func unexpected(err error) error {
 }
 
 // Close implements io.Closer. It reads the rest of the body, as package net/http does, if that is not long; otherwise the connection is
-// closed after the answer.
+// closed after the response. It reads nothing if the client waits for 100 Continue.
 func (b *requestBody) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -227,7 +228,7 @@ func (b *requestBody) Close() error {
 	return b.discard()
 }
 
-// discard reads the rest of the body, if it is not long. It returns an error if the client does not send it. Under mu.
+// discard reads the rest of the body, if it is not long. It returns an error if that cannot be read. Under mu.
 func (b *requestBody) discard() error {
 	if b.left > maxDiscarded {
 		return nil
@@ -271,7 +272,7 @@ func (b *requestBody) setDeadline(t time.Time) error {
 	return b.in.SetReadDeadline(t)
 }
 
-// end is called when the handler has returned: later calls of Read fail.
+// end is called when the handler has returned, and by Park: later calls of Read fail.
 func (b *requestBody) end() {
 	if b == nil {
 		return

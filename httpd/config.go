@@ -13,7 +13,7 @@ import (
 // headSlack is the number of bytes above MaxHeaderBytes that a head may have, as in package net/http.
 const headSlack = 4 << 10
 
-// busyText is the answer to a connection above MaxConns.
+// busyText is the response that a connection above MaxConns is sent before it is closed.
 const busyText = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 23\r\nConnection: close\r\n\r\n503 Service Unavailable"
 
 // check returns an error if a field that package server does not check is invalid.

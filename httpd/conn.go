@@ -71,7 +71,7 @@ func (h *connHandler) connOf(sc *server.Conn) conn {
 	return conn{h, sc, more}
 }
 
-// extra returns more. It makes it if there is none. Only requests use it, one at a time.
+// extra returns more, and makes it if there is none. Only the request in progress calls it.
 func (c *conn) extra() *connMore {
 	if c.more == nil {
 		c.more = new(connMore)
@@ -173,7 +173,7 @@ func (h *connHandler) routeKey(head []byte, sp, end int) []byte {
 	return h.s.Route(nil, head[:sp], head[sp+1:end])
 }
 
-// malformed answers a request whose head is not valid, on the loop. The Dispatcher then closes the connection.
+// malformed responds to a request whose head is not valid, on the loop. The Dispatcher then closes the connection.
 func (h *connHandler) malformed(sc *server.Conn, err error) {
 	var refused *http1.StatusError
 	if !errors.As(err, &refused) {
@@ -186,7 +186,7 @@ func (h *connHandler) malformed(sc *server.Conn, err error) {
 }
 
 // close closes the connection when the reply and all output before it are sent. While output waits, the connection ends if the client takes
-// none of it for IdleTimeout: a client that pauses for a short time must not lose its answer. After the output, the client has a short time
+// none of it for IdleTimeout: a client that pauses for a short time must not lose its response. After the output, the client has a short time
 // to close its half. notify is Notify of the reply.
 func (c *conn) close(notify func(done func(error)) error) {
 	sc := c.sc
@@ -197,7 +197,7 @@ func (c *conn) close(notify func(done func(error)) error) {
 // linger sets the time for which a close waits for the client, when all output was sent.
 func linger(sc *server.Conn) { sc.SetTimeouts(server.Timeouts{Close: server.DefaultCloseTimeout}) }
 
-// refusal returns the answer to a request that is refused, as package net/http words it.
+// refusal returns the response to a request that is refused, in the form that package net/http gives it.
 func refusal(e *http1.StatusError) []byte {
 	text := strconv.Itoa(e.Status) + " " + http.StatusText(e.Status)
 	b := []byte("HTTP/1.1 " + text + "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n" + text)
@@ -207,8 +207,9 @@ func refusal(e *http1.StatusError) []byte {
 	return b
 }
 
-// answerPlain returns the answer to a client of a listener with TLS that begins with an HTTP request: that of package net/http.
-func answerPlain(first []byte) []byte {
+// plainResponse returns the response to a client that sends an HTTP request without TLS to a listener with TLS. It is that of package net/http.
+// first has the first bytes that the client has sent. The result is nil if they do not begin a request.
+func plainResponse(first []byte) []byte {
 	switch string(first) {
 	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
 		return []byte("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n")

@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A requestContext is the context of a request. It ends when the handler has returned, or when the client goes away before. Most handlers
-// never wait for it, so the part that can be waited for is made when it is needed.
+// A requestContext is the context of a request. It ends when the handler has returned, or after Park when the Parked has ended, and before
+// that if the client goes away. Most handlers never wait for it, so the part that can be waited for is made when it is needed.
 type requestContext struct {
 	base  context.Context // of the connection: values, and an end that the program requests
 	reply server.Reply
@@ -21,7 +21,7 @@ type requestContext struct {
 	cancel context.CancelCauseFunc
 	stop   func() bool // ends the call of cancel at the end of the connection; nil if there is none
 	cause  error       // if the request has ended; nil before
-	parked *Parked     // has the request's answer, and ends the context; nil for most
+	parked *Parked     // has the request's response, and ends the context; nil without Park
 }
 
 // materialize returns the context that can be waited for. Under mu.
@@ -37,7 +37,7 @@ func (x *requestContext) materialize() context.Context {
 	stop, err := x.reply.OnCancel(x.cancel)
 	if err == nil {
 		x.stop = stop
-	} else if !errors.Is(err, server.ErrReplyEnded) { // it has ended only if the answer is parked, and then the Parked ends the context
+	} else if !errors.Is(err, server.ErrReplyEnded) { // the reply has ended only if the response is parked, and then the Parked ends the context
 		x.cancel(err)
 	}
 	if x.parked != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A date is the text of the header Date for the rest of a second.
+// A date is the value of the Date header for the rest of a second.
 type date struct {
 	text       string
 	begin, end time.Duration // when it holds, since dateEpoch
@@ -17,8 +17,8 @@ var (
 	lastDate  atomic.Pointer[date]
 )
 
-// dateNow returns the value of the header Date. It formats the time once a second, and otherwise reads the monotonic clock alone, which takes
-// half the time of time.Now. So it notices that the clock was set at the end of the second.
+// dateNow returns the value of the Date header. It formats the time once a second, and otherwise reads the monotonic clock alone, which takes
+// half the time of time.Now. When the system's clock is set, the value changes at the end of the second.
 func dateNow() string {
 	at := time.Since(dateEpoch)
 	if d := lastDate.Load(); d != nil && d.begin <= at && at < d.end { // at may be earlier in a bubble of package synctest

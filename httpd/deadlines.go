@@ -43,10 +43,10 @@ func (c *conn) stopTimers() {
 	}
 }
 
-// handlerReturned is called when the handler has returned: the write deadline, if there is one, applies until the kernel has taken the answer.
+// handlerReturned is called when the handler has returned: the write deadline, if there is one, applies until the kernel has taken the response.
 func (c *conn) handlerReturned(w server.Reply) {
 	if c.more != nil && c.more.timer != nil {
-		_ = c.more.timer.answered(w.Notify) // fails if the connection has ended, and with it the timer
+		_ = c.more.timer.keepUntilSent(w.Notify) // fails if the connection has ended, and with it the timer
 	}
 }
 
@@ -69,7 +69,7 @@ func (r *response) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline sets the time at which the connection ends unless the answer is written; the zero time means none.
+// SetWriteDeadline sets the time at which the connection ends unless all of the response is written; the zero time means none.
 // http.ResponseController uses it.
 func (r *response) SetWriteDeadline(t time.Time) error {
 	switch r.phase {
@@ -88,7 +88,7 @@ func (r *response) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// EnableFullDuplex lets the handler read the body after it has begun to answer. http.ResponseController uses it.
+// EnableFullDuplex lets the handler read the request's body after it has begun to write the response. http.ResponseController uses it.
 func (r *response) EnableFullDuplex() error {
 	r.fullDuplex = true
 	return nil

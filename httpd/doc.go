@@ -18,7 +18,8 @@
 //   - At most Server.Workers handlers run on workers at the same time; the next requests wait. A handler that waits for a long time, as one that
 //     serves a WebSocket with a library for net/http does, holds a worker, or a goroutine of its own if it has called Hijack and returned.
 //     With Park it holds none.
-//   - Serve refuses a listener of package crypto/tls: ServeTLS is called with the listener beneath it. Server has no field TLSNextProto.
+//   - Serve refuses a listener of package crypto/tls: the program calls ServeTLS with the listener beneath it instead. Server has no field
+//     TLSNextProto.
 //   - A request body above the limit of an http.MaxBytesReader closes the connection only if more than 256 KB of it were not read.
 //   - Hijack returns a net.Conn that is not a *net.TCPConn or *tls.Conn. Like these, it has CloseWrite. Shutdown closes such connections when
 //     there are no others.
@@ -38,38 +39,38 @@
 // # Parked requests
 //
 // A request that waits for an event, as a long poll or a stream does, need not hold a goroutine: the handler calls [Park] and returns. The
-// answer is then a [Parked], an http.ResponseWriter that any goroutine completes later:
+// response is then a [Parked], an http.ResponseWriter that any goroutine completes later:
 //
 //	var waiting = httpd.NewGroup(nil)
 //
 //	func next(w http.ResponseWriter, r *http.Request) {
-//		p, err := httpd.Park(w, r, &httpd.ParkConfig{OnTimeout: answerNone})
+//		p, err := httpd.Park(w, r, &httpd.ParkConfig{OnTimeout: noContent})
 //		if err != nil {
 //			http.Error(w, err.Error(), http.StatusInternalServerError)
 //			return
 //		}
 //		if waiting.Add(p) != nil { // the client has gone, or Shutdown has begun
-//			answerNone(p)
+//			noContent(p)
 //		}
 //	}
 //
-//	func answerNone(p *httpd.Parked) {
+//	func noContent(p *httpd.Parked) {
 //		p.WriteHeader(http.StatusNoContent)
 //		_ = p.Close() // fails if the connection has ended
 //	}
 //
-// Then this answers all requests of the group, from any goroutine:
+// Then any goroutine completes the responses of the group with one call:
 //
 //	waiting.Complete(news, nil)
 //
-// Until the answer is complete the request counts as in progress: the next request of its connection waits, and Shutdown waits for it. Its
-// context ends before only if the client goes away or Shutdown begins. The methods of a Parked never wait. Each write is accepted or
-// refused, the output that a client has not taken is limited, and Notify reports the outcome. A [Group] encodes a text once and sends it to
-// many answers.
+// Until the response is complete the request counts as in progress: the next request of its connection waits, and Shutdown waits for it. Its
+// context ends before that only if the client goes away or Shutdown begins. The methods of a Parked never wait. Each write is accepted or
+// refused, the output that a client has not taken is limited, and Notify reports the outcome. A [Group] encodes a text once and writes it to
+// many responses.
 //
-// A parked stream takes about 700 bytes in all, connection included. The http.Request is released as soon as neither the program nor a goroutine
-// that waits for its context refers to it. Up to 2 KB of an answer that are gathered before the head is sent do not count in MaxBuffered. Package
-// [github.com/evmq/evmq/httpd/sse] sends server-sent events on parked requests.
+// A parked stream takes about 700 bytes in all, connection included. The http.Request is released as soon as neither the program nor a goroutine that
+// waits for its context refers to it. The bytes of a response that are gathered before its head is sent, 2 KB at most, do not count in MaxBuffered.
+// Package [github.com/evmq/evmq/httpd/sse] sends server-sent events on parked requests.
 //
 // # Other protocols
 //
@@ -78,8 +79,8 @@
 //
 // # HTTP/2
 //
-// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as there. It counts in
-// MaxConns, Shutdown waits for its requests, and IdleTimeout ends it when it has none. Park works, with these differences: the goroutine of
-// the request waits and writes the answer, output that waits for the client does not count in MaxBuffered, and the context of the request
+// A connection whose TLS handshake chooses HTTP/2 is served by package net/http, and holds goroutines and buffers as it does there. It counts
+// in MaxConns, Shutdown waits for its requests, and IdleTimeout ends it when it has none. Park works, with these differences: the goroutine of
+// the request waits and writes the response, output that waits for the client does not count in MaxBuffered, and the context of the request
 // does not end when Shutdown begins.
 package httpd

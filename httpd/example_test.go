@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/httpd"
 )
 
-// get returns the body of the answer to a GET.
+// get returns the body of the response to a GET.
 func get(url string) (string, error) {
 	resp, err := http.Get(url) //nolint:noctx // an example
 	if err != nil {
@@ -49,21 +49,21 @@ func ExampleServer() {
 	// http: Server closed
 }
 
-// A long poll: requests wait for news, without a goroutine, and one call answers all of them.
+// A long poll: requests wait for news, without a goroutine, and one call completes the responses to all of them.
 func ExamplePark() {
 	waiting := httpd.NewGroup(nil)
-	answerNone := func(p *httpd.Parked) {
+	noContent := func(p *httpd.Parked) {
 		p.WriteHeader(http.StatusNoContent)
 		_ = p.Close() // fails if the connection has ended
 	}
 	next := func(w http.ResponseWriter, r *http.Request) {
-		p, err := httpd.Park(w, r, &httpd.ParkConfig{Timeout: 30 * time.Second, OnTimeout: answerNone})
+		p, err := httpd.Park(w, r, &httpd.ParkConfig{Timeout: 30 * time.Second, OnTimeout: noContent})
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
 		if waiting.Add(p) != nil { // the client has gone, or Shutdown has begun
-			answerNone(p)
+			noContent(p)
 		}
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -73,11 +73,11 @@ func ExamplePark() {
 	srv := &httpd.Server{Handler: http.HandlerFunc(next)}
 	go func() { _ = srv.Serve(l) }() // returns http.ErrServerClosed
 
-	answers := make(chan string)
+	responses := make(chan string)
 	for range 2 {
 		go func() {
 			body, err := get("http://" + l.Addr().String())
-			answers <- fmt.Sprint(body, " ", err)
+			responses <- fmt.Sprint(body, " ", err)
 		}()
 	}
 	for waiting.Len() < 2 {
@@ -86,8 +86,8 @@ func ExamplePark() {
 	for _, refused := range waiting.Complete([]byte("rain"), nil) {
 		log.Print(refused)
 	}
-	fmt.Println(<-answers)
-	fmt.Println(<-answers)
+	fmt.Println(<-responses)
+	fmt.Println(<-responses)
 	if err := srv.Shutdown(context.Background()); err != nil {
 		log.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// An exchange is a request and its answer. It is used once, since handlers may keep parts of it.
+// An exchange is a request and its response. It is used once, since handlers may keep parts of it.
 type exchange struct {
 	c    conn
 	req  http.Request
@@ -25,7 +25,7 @@ type exchange struct {
 // emptyRequest is copied for each request, because only Request.WithContext sets a context.
 var emptyRequest = new(http.Request)
 
-// serveRequest answers the request with this head. It runs on the loop or on a worker.
+// serveRequest serves the request with this head. It runs on the loop or on a worker.
 func (h *connHandler) serveRequest(w server.Reply, head []byte) {
 	x := new(exchange)
 	x.c = h.connOf(w.Conn())
@@ -49,7 +49,7 @@ func (h *connHandler) serveRequest(w server.Reply, head []byte) {
 	x.run(h, req)
 }
 
-// refuse answers a request whose head is not valid, and closes the connection.
+// refuse responds to a request whose head is not valid, and closes the connection.
 func (c *conn) refuse(w server.Reply, err error) {
 	var refused *http1.StatusError
 	if !errors.As(err, &refused) {
@@ -59,7 +59,7 @@ func (c *conn) refuse(w server.Reply, err error) {
 	c.close(w.Notify)
 }
 
-// meetsExpectation handles the field Expect. It returns false if the request was answered.
+// meetsExpectation handles the field Expect. It returns false if it has sent the response.
 func (x *exchange) meetsExpectation(c *conn, req *http.Request) bool {
 	expect := firstValue(req.Header["Expect"])
 	switch {
@@ -77,7 +77,7 @@ func (x *exchange) meetsExpectation(c *conn, req *http.Request) bool {
 	return true
 }
 
-// run calls the handler, and completes the answer.
+// run calls the handler, and completes the response.
 func (x *exchange) run(h *connHandler, req *http.Request) {
 	c := x.resp.c
 	returned := false
@@ -92,7 +92,7 @@ func (x *exchange) run(h *connHandler, req *http.Request) {
 		x.abort()
 	}()
 	if req.RequestURI == "*" && req.Method == http.MethodOptions && !h.s.DisableGeneralOptionsHandler {
-		answerOptions(&x.resp, req)
+		serveOptions(&x.resp, req)
 	} else {
 		h.handler.ServeHTTP(&x.resp, req)
 	}
@@ -100,15 +100,15 @@ func (x *exchange) run(h *connHandler, req *http.Request) {
 	returned = true
 }
 
-// answerOptions answers "OPTIONS *".
-func answerOptions(w http.ResponseWriter, req *http.Request) {
+// serveOptions responds to "OPTIONS *".
+func serveOptions(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Length", "0")
 	if req.ContentLength != 0 {
 		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, req.Body, 4<<10)) // a longer body closes the connection
 	}
 }
 
-// finish completes the answer when the handler has returned.
+// finish completes the response when the handler has returned, unless it is parked.
 func (x *exchange) finish(c *conn, req *http.Request) {
 	if x.resp.isHijacked() {
 		x.ctx.end(context.Canceled)
@@ -132,7 +132,8 @@ func (x *exchange) finish(c *conn, req *http.Request) {
 	c.notify(http.StateIdle)
 }
 
-// abort ends the connection of a handler that has panicked or called runtime.Goexit, after what it has sent.
+// abort is called when the handler has panicked or called runtime.Goexit. It closes the connection when all that the handler has sent is
+// written. After Upgrade, it ends the connection at once; after Hijack, the program still has the connection.
 func (x *exchange) abort() {
 	if p := x.ctx.parkedAs(); p != nil {
 		p.fail(errHandlerFailed)

@@ -6,8 +6,9 @@ import (
 	"net/http"
 )
 
-// ListenAndServe listens on the TCP address addr and serves HTTP with handler, which may be nil for http.DefaultServeMux. It returns an error
-// when that fails; then requests in progress are still answered. A program that ends its server uses a Server. May block; not in a callback.
+// ListenAndServe listens on the TCP address addr and serves HTTP with handler, which may be nil for http.DefaultServeMux. It always returns an
+// error: when the server cannot listen, or cannot accept any more. Requests in progress are then still served. A program that ends its server
+// uses a Server. May block; not in a callback.
 func ListenAndServe(addr string, handler http.Handler) error {
 	s := &Server{Addr: addr, Handler: handler}
 	defer s.endInBackground()
@@ -36,7 +37,7 @@ func ServeTLS(l net.Listener, handler http.Handler, certFile, keyFile string) er
 	return s.ServeTLS(l, certFile, keyFile)
 }
 
-// endInBackground ends a server that the program has no reference to when its requests are answered, so that its goroutines end, too.
+// endInBackground shuts down a server that the program has no reference to, so that its goroutines end after the requests in progress.
 func (s *Server) endInBackground() {
 	go func() { _ = s.Shutdown(context.Background()) }() // has no error that the program could act on
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Hijack implements http.Hijacker. The connection stays on its loop. Read and Write of the net.Conn block only the goroutine that calls them. The bufio.ReadWriter reads and writes that net.Conn; what the client has sent
-// after the request is read from both. Deadlines of the server do not apply any more.
+// Hijack implements http.Hijacker. The connection stays on its loop. Read and Write of the net.Conn block only the goroutine that calls them.
+// The bufio.ReadWriter reads and writes that net.Conn. Input that the handler has not read before can be read from either. The deadlines
+// of the server do not apply any more.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:

@@ -81,7 +81,7 @@ func (h2 *http2Server) connClosed(nc net.Conn) {
 
 // drop closes a connection that is not served.
 func (h2 *http2Server) drop(nc net.Conn) {
-	_ = nc.Close() // an error concerns a client that is not answered anyway
+	_ = nc.Close() // an error concerns a client that is not served
 	h2.connClosed(nc)
 }
 
@@ -110,7 +110,7 @@ func (h2 *http2Server) Close() error {
 // Addr implements net.Listener.
 func (h2 *http2Server) Addr() net.Addr { return &net.TCPAddr{} }
 
-// shutdown ends the connections in order, and at once when ctx ends.
+// shutdown closes each connection when its requests are complete, and all that are left when ctx ends.
 func (h2 *http2Server) shutdown(ctx context.Context) error {
 	err := h2.hs.Shutdown(ctx)
 	if err != nil {

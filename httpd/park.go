@@ -21,15 +21,15 @@ const (
 
 var (
 	// ErrParked reports the use of the http.ResponseWriter of a request after Park, and a second Park.
-	ErrParked = errors.New("httpd: the answer is parked")
+	ErrParked = errors.New("httpd: the response is parked")
 	// ErrEnded reports the use of a Parked after its end: after Close or Abort, after its Timeout, or after a panic of its handler. It matches
 	// net.ErrClosed. When the connection has ended first, the error is server.ErrClosed instead.
-	ErrEnded error = &endedError{"httpd: the parked answer has ended", net.ErrClosed}
+	ErrEnded error = &endedError{"httpd: the parked response has ended", net.ErrClosed}
 )
 
 // The causes of the end of a Parked that the program has not ended. Errors of its methods match them.
 var (
-	errParkTimeout   error = &endedError{"httpd: the parked answer was not completed in time", os.ErrDeadlineExceeded}
+	errParkTimeout   error = &endedError{"httpd: the parked response was not completed in time", os.ErrDeadlineExceeded}
 	errHandlerFailed       = errors.New("httpd: the handler has panicked after Park")
 )
 
@@ -50,40 +50,41 @@ type ParkConfig struct {
 	// Timeout limits the time from Park to Close, on the clock of the server's loops. 0 means DefaultParkTimeout; a negative value means no
 	// limit, as for a stream.
 	Timeout time.Duration
-	// OnTimeout, if not nil, is called when Timeout has passed, and completes the answer, for example with the status 204 for a long poll. If
-	// it returns without closing the Parked, that stays open without a timeout. It runs on the connection's loop, or with HTTP/2 on a
-	// goroutine of its own, and must not block. Nil answers 503; an answer that has begun is cut off.
+	// OnTimeout, if not nil, is called when Timeout has passed, and completes the response, for example with the status 204 for a long poll.
+	// If it returns without closing the Parked, that stays open without a timeout. It runs on the connection's loop, or with HTTP/2 on a
+	// goroutine of its own, and must not block. If OnTimeout is nil, the response is 503; a response that has begun is cut off.
 	OnTimeout func(p *Parked)
 	// OnGone, if not nil, is called once if the context of the request ends before the Parked does. The cause matches server.ErrPeerClosed if
 	// the client has closed its sending half, which is also how a client that disconnects is noticed; it is http.ErrServerClosed when
-	// Shutdown begins; otherwise it is the reason why the connection has ended. In the first two cases the answer can still be written, and
-	// the program still has to complete it. OnGone runs on the connection's loop, or with HTTP/2 on another goroutine, perhaps before Park has
-	// returned. It must not block.
+	// Shutdown begins; otherwise it is the reason why the connection has ended. In the first two cases the response can still be written,
+	// and the program still has to complete it. OnGone runs on the connection's loop, or with HTTP/2 on another goroutine, perhaps before
+	// Park has returned. It must not block.
 	OnGone func(p *Parked, cause error)
-	// MaxPending limits the output of the answer that the kernel has not taken, in bytes. At the limit, Write fails with server.ErrFull; below
+	// MaxPending limits the output of the response that the kernel has not taken, in bytes. At the limit, Write fails with server.ErrFull; below
 	// it, a single Write may exceed it. 0 means DefaultMaxPending; a negative value means no limit but that of the connection, which is
 	// server.DefaultMaxOutput.
 	MaxPending int
 	// WriteTimeout ends the connection when output waits and the kernel has taken none of it for that time, because the client does not
-	// read. 0 means Server.IdleTimeout; a negative value means no limit. After Close, Server.IdleTimeout applies, as to each answer whose
-	// handler has returned. WriteTimeout has no effect with HTTP/2.
+	// read. 0 means Server.IdleTimeout; a negative value means no limit. After Close, Server.IdleTimeout applies, as to each response
+	// whose handler has returned. WriteTimeout has no effect with HTTP/2.
 	WriteTimeout time.Duration
 }
 
-// Park keeps the answer to the request r open when its handler returns, so that any goroutine can complete it later, or stream to it. Until
-// the answer is complete, the request holds no goroutine, and counts as in progress: the next request of the connection waits, and Shutdown
+// Park keeps the response to the request r open when its handler returns, so that any goroutine can complete it later, or stream to it. Until
+// the response is complete, the request holds no goroutine, and counts as in progress: the next request of the connection waits, and Shutdown
 // waits. w and r are the arguments of the handler. w may be wrapped by middleware that has a method Unwrap, as for http.ResponseController;
 // what is written to the Parked does not pass through such wrappers.
 //
-// The answer begins with the fields, the status and the bytes that the handler has set and written before. After Park, w must not be used: its
-// methods that write return ErrParked. Park discards the rest of the request's body, as the server does when a handler returns. If the handler
-// panics after Park, the answer is cut off. A nil cfg means the defaults: without Close the request is answered 503 after DefaultParkTimeout.
+// The response begins with the fields, the status and the bytes that the handler has set and written before. After Park, w must not be used:
+// its methods that write return ErrParked. Park discards the rest of the request's body, as the server does when a handler returns. If the
+// handler panics after Park, the response is cut off. A nil cfg means the defaults: without Close, the response is 503 after
+// DefaultParkTimeout.
 //
 // With HTTP/2 the goroutine of the request waits until the Parked has ended.
 //
-// Errors: http.ErrNotSupported if w is not of a request of a Server, or wrapped by a type without Unwrap; ErrParked if Park was called for
+// Errors: http.ErrNotSupported if w is not of a request of a Server, or is wrapped by a type without Unwrap; ErrParked if Park was called for
 // the request before; http.ErrHijacked; server.ErrReplyEnded if the handler has returned, with HTTP/2 http.ErrNotSupported. After these,
-// nothing has changed. server.ErrClosed, with the reason, if the connection has ended: then no answer can be sent. May block; not in a callback.
+// nothing has changed. server.ErrClosed, with the reason, if the connection has ended: then no response can be sent. May block; not in a callback.
 func Park(w http.ResponseWriter, r *http.Request, cfg *ParkConfig) (*Parked, error) {
 	var c ParkConfig
 	if cfg != nil {
@@ -120,7 +121,7 @@ func unwrapped(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// park gives the answer to p.
+// park gives the response to p.
 func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
@@ -153,7 +154,7 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 		p.c.h.s.parked.Add(-1)
 		return err
 	}
-	if err := r.w.Flush(); err != nil { // the connection may have ended before SetHandler, and then the Parked is not called
+	if err := r.w.Flush(); err != nil { // if the connection has ended before SetHandler, the Parked is not notified
 		p.lose(err)
 		return err
 	}

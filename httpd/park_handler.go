@@ -6,7 +6,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A parkHandler is a Parked as the server.Handler of its connection, from Park to the end of the answer.
+// A parkHandler is a Parked as the server.Handler of its connection, from Park to the end of the response.
 type parkHandler Parked
 
 // pauseOfPark is the owner of the pause of a connection whose client has sent its next request.
@@ -15,8 +15,8 @@ type pauseOfPark struct{}
 // Open is not called: SetHandler does not.
 func (*parkHandler) Open(*server.Conn) {}
 
-// Data keeps the next request until the answer has ended. Until then, the connection is not read. A connection that was reset ends, which a
-// pause would delay: nothing can be answered any more.
+// Data keeps the next request until the response has ended. Until then, the connection is not read. A connection that was reset ends, which a
+// pause would delay: no response can be sent any more.
 func (h *parkHandler) Data(sc *server.Conn, _ []byte) (int, error) {
 	if sc.Context().Err() != nil {
 		sc.Abort()
@@ -24,7 +24,7 @@ func (h *parkHandler) Data(sc *server.Conn, _ []byte) (int, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.state <= parkClosing { // otherwise the next handler is set, and given the request
+	if h.state <= parkClosing { // otherwise the next handler is set, and receives the request
 		sc.PauseRead(pauseOfPark{})
 	}
 	return 0, nil
@@ -37,7 +37,7 @@ func (h *parkHandler) MaxInput() int { return h.c.h.MaxInput() }
 func (h *parkHandler) EOF(sc *server.Conn) {
 	p := (*Parked)(h)
 	p.mu.Lock()
-	if p.state > parkClosing { // the next handler is not told again
+	if p.state > parkClosing { // the event is for the next handler, which is not notified again
 		p.mu.Unlock()
 		p.c.h.EOF(sc)
 		return
@@ -46,11 +46,11 @@ func (h *parkHandler) EOF(sc *server.Conn) {
 	p.unlockGone(server.ErrPeerClosed)
 }
 
-// Shutdown makes the connection wait for the answer.
+// Shutdown is called when Shutdown of the Server begins: the connection ends after the response.
 func (h *parkHandler) Shutdown(sc *server.Conn) {
 	p := (*Parked)(h)
 	p.mu.Lock()
-	if p.state > parkClosing { // the next handler is not asked
+	if p.state > parkClosing { // as in EOF
 		p.mu.Unlock()
 		_ = sc.Close() // fails if it is being closed
 		return
@@ -62,7 +62,7 @@ func (h *parkHandler) Shutdown(sc *server.Conn) {
 // HighWater does nothing: MaxPending limits the output.
 func (*parkHandler) HighWater(*server.Conn) {}
 
-// LowWater sends the end of the answer that had no room.
+// LowWater sends the end of the response, for which there was no room before.
 func (h *parkHandler) LowWater(*server.Conn) {
 	p := (*Parked)(h)
 	p.mu.Lock()
@@ -95,12 +95,12 @@ func (p *Parked) lose(reason error) {
 		p.unlockGone(reason)
 		p.c.h.s.parked.Add(-1)
 	}
-	if final != nil && final.done != nil { // the end of the answer has waited for room
+	if final != nil && final.done != nil { // the end of the response has waited for room
 		final.done(reason)
 	}
 }
 
-// unlockGone ends the context, with a cause other than the end of the answer, and tells the program. Under mu, which it unlocks.
+// unlockGone ends the context, with a cause other than the end of the response, and notifies the program. Under mu, which it unlocks.
 func (p *Parked) unlockGone(cause error) {
 	if p.cause != nil || p.state == parkEnded {
 		p.mu.Unlock()

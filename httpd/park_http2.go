@@ -17,13 +17,13 @@ import (
 // http2Key is the key of the http2Server in the contexts of its requests.
 type http2Key struct{}
 
-// An http2Answer is the answer of a Parked to a request of HTTP/2. The goroutine of the request writes what others have queued. Under the mu of
-// the Parked.
-type http2Answer struct {
+// An http2Response is the response of a Parked with HTTP/2. The goroutine of the request writes what others have queued. Under the mu of the
+// Parked.
+type http2Response struct {
 	w       http.ResponseWriter // of package net/http; only the goroutine of the request writes to it
 	header  http.Header         // of the program
 	trailer http.Header         // what header was at the end, which the goroutine of the request reads; nil before
-	status  int                 // 0 before the answer has begun
+	status  int                 // 0 before the response has begun
 	left    int64               // bytes that may follow of a Content-Length; -1 without one
 	queue   []http2Write
 	pending int              // bytes that were queued and are not written, with http2WriteCost for each part
@@ -37,7 +37,7 @@ type http2Answer struct {
 // http2WriteCost is the memory of an http2Write besides its bytes.
 const http2WriteCost = 64
 
-// An http2Write is a part of the answer.
+// An http2Write is a part of the response.
 type http2Write struct {
 	status int         // of a head; 0 for none
 	header http.Header // of the head
@@ -46,7 +46,7 @@ type http2Write struct {
 	err    error       // the outcome
 }
 
-// An http2Slot belongs to a request of HTTP/2 whose handler runs or is parked.
+// An http2Slot belongs to a request of HTTP/2 whose handler runs, or whose response is parked.
 type http2Slot struct{ parked atomic.Pointer[Parked] }
 
 // handlerReturned is in the slot of a request whose handler has returned without Park.
@@ -62,7 +62,7 @@ func parkHTTP2(w http.ResponseWriter, r *http.Request, p *Parked, cfg *ParkConfi
 	if !ok { // w is a wrapper without Unwrap, or the handler has returned
 		return http.ErrNotSupported
 	}
-	p.h2 = &http2Answer{w: w, header: w.Header().Clone(), left: -1, woken: make(chan struct{}, 1)}
+	p.h2 = &http2Response{w: w, header: w.Header().Clone(), left: -1, woken: make(chan struct{}, 1)}
 	if slot := known.(*http2Slot); !slot.parked.CompareAndSwap(nil, p) {
 		if slot.parked.Load() == handlerReturned {
 			return server.ErrReplyEnded
@@ -90,7 +90,7 @@ func (s *Server) afterFunc(d time.Duration, f func()) event.ClockTimer {
 	return time.AfterFunc(d, f)
 }
 
-// beginShutdown tells the parked requests that Shutdown has begun.
+// beginShutdown notifies the parked requests that Shutdown has begun.
 func (h2 *http2Server) beginShutdown() {
 	h2.requests.Range(func(_, slot any) bool {
 		if p := slot.(*http2Slot).parked.Load(); p != nil && p != handlerReturned {
@@ -101,15 +101,15 @@ func (h2 *http2Server) beginShutdown() {
 	})
 }
 
-// begin begins the answer, with the status 200 unless there is one.
-func (a *http2Answer) begin() {
+// begin begins the response, with the status 200 unless there is one.
+func (a *http2Response) begin() {
 	if a.status == 0 {
 		a.writeHeader(http.StatusOK)
 	}
 }
 
 // setStatus is WriteHeader of http.ResponseWriter. It panics for an invalid status, as that does.
-func (a *http2Answer) setStatus(status int) {
+func (a *http2Response) setStatus(status int) {
 	switch {
 	case a.status != 0:
 		return
@@ -123,7 +123,7 @@ func (a *http2Answer) setStatus(status int) {
 }
 
 // writeHeader queues a head.
-func (a *http2Answer) writeHeader(status int) {
+func (a *http2Response) writeHeader(status int) {
 	if status >= http.StatusOK {
 		a.status = status
 		if n, err := strconv.ParseInt(a.header.Get("Content-Length"), 10, 64); err == nil && n >= 0 && allowsBody(status) {
@@ -133,8 +133,8 @@ func (a *http2Answer) writeHeader(status int) {
 	a.add(http2Write{status: status, header: a.header.Clone()})
 }
 
-// add queues a part of the answer.
-func (a *http2Answer) add(part http2Write) {
+// add queues a part of the response.
+func (a *http2Response) add(part http2Write) {
 	a.queue = append(a.queue, part)
 	a.pending += part.size()
 }
@@ -143,7 +143,7 @@ func (a *http2Answer) add(part http2Write) {
 func (part *http2Write) size() int { return len(part.body) + http2WriteCost }
 
 // writeBody queues a part of the body, which must not change any more. done, if not nil, is called with the outcome, unless writeBody fails.
-func (a *http2Answer) writeBody(b []byte, done func(error)) error {
+func (a *http2Response) writeBody(b []byte, done func(error)) error {
 	switch {
 	case a.status != 0 && !allowsBody(a.status):
 		return http.ErrBodyNotAllowed
@@ -162,9 +162,9 @@ func (a *http2Answer) writeBody(b []byte, done func(error)) error {
 }
 
 // notify queues the call of done.
-func (a *http2Answer) notify(done func(error)) error {
+func (a *http2Response) notify(done func(error)) error {
 	if a.pending >= server.DefaultMaxOutput {
-		return fmt.Errorf("%w: %d bytes of the answer wait, the limit is %d", server.ErrFull, a.pending, server.DefaultMaxOutput)
+		return fmt.Errorf("%w: %d bytes of the response wait, the limit is %d", server.ErrFull, a.pending, server.DefaultMaxOutput)
 	}
 	a.add(http2Write{done: done})
 	a.wake()
@@ -172,15 +172,15 @@ func (a *http2Answer) notify(done func(error)) error {
 }
 
 // wake makes the goroutine of the request look again.
-func (a *http2Answer) wake() {
+func (a *http2Response) wake() {
 	select {
 	case a.woken <- struct{}{}:
 	default:
 	}
 }
 
-// finish ends the answer. done, if not nil, is called with the outcome.
-func (a *http2Answer) finish(done func(error)) {
+// finish completes the response. done, if not nil, is called with the outcome.
+func (a *http2Response) finish(done func(error)) {
 	a.begin()
 	if done != nil {
 		a.add(http2Write{done: done})
@@ -189,8 +189,8 @@ func (a *http2Answer) finish(done func(error)) {
 	a.wake()
 }
 
-// abort resets the stream. A call of package net/http that waits for the client ends by it.
-func (a *http2Answer) abort() {
+// abort resets the stream, which also ends a call of package net/http that waits for the client.
+func (a *http2Response) abort() {
 	a.over, a.aborted = true, true
 	if a.writes {
 		_ = http.NewResponseController(a.w).SetWriteDeadline(time.Unix(1, 0)) // resets the stream at once; there is no other error
@@ -198,7 +198,7 @@ func (a *http2Answer) abort() {
 	a.wake()
 }
 
-// serve calls the handler, and waits until the answer has ended if it was parked. It is the http.Handler for requests of HTTP/2.
+// serve calls the handler, and waits until the response has ended if it was parked. It is the http.Handler for requests of HTTP/2.
 func (h2 *http2Server) serve(w http.ResponseWriter, r *http.Request) {
 	slot := new(http2Slot)
 	h2.requests.Store(w, slot)
@@ -222,8 +222,8 @@ func (h2 *http2Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// serveHTTP2 writes the answer until it has ended, on the goroutine of the request. It panics with http.ErrAbortHandler to reset the stream, so that
-// the client does not take the answer for complete.
+// serveHTTP2 writes the response until it has ended, on the goroutine of the request. It panics with http.ErrAbortHandler to reset the stream,
+// so that the client does not take the response for complete.
 func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	for {
 		p.mu.Lock()
@@ -279,14 +279,14 @@ func tell(queue []http2Write) {
 		}
 		err := part.err
 		if err != nil {
-			err = &endedError{"httpd: the answer was not written: " + err.Error(), err}
+			err = &endedError{"httpd: the response was not written: " + err.Error(), err}
 		}
 		part.done(err)
 	}
 }
 
 // writeHTTP2 writes the parts in queue. Package net/http refuses one after the end of the stream, and one that the status or the Content-Length
-// does not permit, which the handler may have set before Park. As for a handler, the answer goes on.
+// does not permit, which the handler may have set before Park. The response then continues, as it does for a handler.
 func (p *Parked) writeHTTP2(w http.ResponseWriter, queue []http2Write) {
 	for i := range queue {
 		part := &queue[i]
@@ -318,7 +318,7 @@ func (p *Parked) addTrailer(w http.ResponseWriter) {
 	}
 }
 
-// endHTTP2 is called when the goroutine of the request ends. If the answer has not ended, the client is gone.
+// endHTTP2 is called when the goroutine of the request ends. If the response has not ended, the client is gone.
 func (p *Parked) endHTTP2(cause error) {
 	p.mu.Lock()
 	queue := p.h2.queue

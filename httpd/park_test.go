@@ -279,7 +279,7 @@ func TestTheResponseWriterOfAParkedRequestIsOver(t *testing.T) {
 		if a := c.answer(); a.body != "p" || a.status != http.StatusOK || a.header.Get("X-Late") != "" {
 			t.Errorf("the answer is %v", a)
 		}
-		if text := logged.String(); !strings.Contains(text, "response.Write on parked answer from") || !strings.Contains(text, "response.WriteHeader on parked") {
+		if text := logged.String(); !strings.Contains(text, "response.Write on parked response from") || !strings.Contains(text, "response.WriteHeader on parked") {
 			t.Errorf("the log is %q", text)
 		}
 	})

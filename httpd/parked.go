@@ -26,23 +26,23 @@ var parkStates = [...]string{parkOpen: "open", parkClosing: "closing", parkEnded
 // String returns the state's name.
 func (s parkState) String() string { return parkStates[s] }
 
-// A Parked is the answer to a request after Park. It is an http.ResponseWriter whose methods never wait, and may be called from any
-// goroutine, also from several at a time, except that the http.Header that Header returns is for one goroutine at a time.
+// A Parked is the response to a request after Park. It is an http.ResponseWriter whose methods never wait, and may be called from any
+// goroutine, also from several at the same time. The http.Header that Header returns is for one goroutine at a time.
 //
-// As in package net/http, up to 2 KB of the body are gathered before the head is sent; an answer that is complete then has a
+// As in package net/http, up to 2 KB of the body are gathered before the head is sent; a response that is complete by then has a
 // Content-Length. After the head each Write is output at once. A Write is accepted as a whole or refused with an error: server.ErrFull at
 // MaxPending of ParkConfig, or when the whole server holds as much as it may; server.ErrClosed, with the reason, when the connection has
-// ended; ErrEnded after the end of the Parked. Notify tells what has become of what was accepted.
+// ended; ErrEnded after the end of the Parked. Notify reports the outcome of the writes that were accepted.
 type Parked struct {
 	mu sync.Mutex // guards what follows
 	c  conn
-	// resp is the answer until its head is sent, and afterwards if it has a Content-Length, a trailer or a status that permits no body. Otherwise
-	// it is nil: then the answer is a stream, of which nothing is kept.
+	// resp is the response until its head is sent, and afterwards if it has a Content-Length, a trailer or a status that permits no body.
+	// Otherwise it is nil: then the response is a stream, of which nothing is kept.
 	resp       *response
-	h2         *http2Answer      // with HTTP/2, in place of c and resp
+	h2         *http2Response    // with HTTP/2, in place of c and resp
 	ctx        *requestContext   // nil while it is not waited for
 	timer      *server.ConnTimer // of Timeout; nil without
-	final      *lastWrite        // parkClosing: the end of the answer; nil before
+	final      *lastWrite        // parkClosing: the end of the response; nil before
 	header     http.Header       // that Header has returned: a stream may have a trailer in it; nil before
 	cause      error             // of the end of the context; nil before
 	onTimeout  func(*Parked)
@@ -52,14 +52,14 @@ type Parked struct {
 	maxPending int32  // negative for no limit
 	state      parkState
 	chunked    bool // a stream is sent in chunks
-	silent     bool // a stream answers HEAD: its body is not sent
+	silent     bool // a stream is the response to HEAD: its body is not sent
 	aborts     bool // Abort was called
-	closes     bool // the connection is closed after the answer
+	closes     bool // the connection is closed after the response
 }
 
 // Header returns the fields of the head. Changes after the head was sent have no effect, except for those of the trailer. The map is for one
-// goroutine at a time: the methods that begin or end the answer read it. In a Group it must not be changed before the head is sent, since
-// the Group may begin the answer, and ends it, on other goroutines. Any goroutine.
+// goroutine at a time: the methods that begin or end the response read it. In a Group it must not be changed before the head is sent, since
+// the Group may begin the response, and ends it, on other goroutines. Any goroutine.
 func (p *Parked) Header() http.Header {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +84,7 @@ func (p *Parked) WriteHeader(status int) {
 	case p.h2 != nil:
 		p.h2.setStatus(status)
 	case p.resp == nil:
-		p.c.h.s.logf("httpd: superfluous WriteHeader call of a parked answer")
+		p.c.h.s.logf("httpd: superfluous WriteHeader call on a parked response")
 	default:
 		_ = p.output(func() error { p.resp.WriteHeader(status); return nil }, nil) // Write reports that the connection has ended
 	}
@@ -96,10 +96,10 @@ func (p *Parked) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.mayWrite(); err != nil {
-		return 0, fmt.Errorf("httpd: write to a parked answer: %w", err)
+		return 0, fmt.Errorf("httpd: write to a parked response: %w", err)
 	}
 	if err := p.write(b); err != nil {
-		return 0, fmt.Errorf("httpd: write to a parked answer: %w", err)
+		return 0, fmt.Errorf("httpd: write to a parked response: %w", err)
 	}
 	return len(b), nil
 }
@@ -107,7 +107,7 @@ func (p *Parked) Write(b []byte) (int, error) {
 // WriteString is Write of a string. Any goroutine.
 func (p *Parked) WriteString(s string) (int, error) { return p.Write([]byte(s)) }
 
-// mayWrite returns the error of a write that nothing is accepted of. Under mu.
+// mayWrite returns an error if a write has to be refused. Under mu.
 func (p *Parked) mayWrite() error {
 	if err := p.endError(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (p *Parked) mayWrite() error {
 		return nil
 	}
 	if n := p.pending(); n >= int(p.maxPending) {
-		return fmt.Errorf("%w: %d bytes of the answer wait, the limit is %d", server.ErrFull, n, p.maxPending)
+		return fmt.Errorf("%w: %d bytes of the response wait, the limit is %d", server.ErrFull, n, p.maxPending)
 	}
 	return nil
 }
@@ -244,7 +244,7 @@ func (p *Parked) FlushError() error {
 		err = p.output(p.resp.FlushError, nil)
 	}
 	if err != nil {
-		return fmt.Errorf("httpd: flush a parked answer: %w", err)
+		return fmt.Errorf("httpd: flush a parked response: %w", err)
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func (p *Parked) Notify(done func(error)) error {
 		err = p.c.sc.WriteNotify(nil, done)
 	}
 	if err != nil {
-		return fmt.Errorf("httpd: notify of a parked answer: %w", err)
+		return fmt.Errorf("httpd: notify of a parked response: %w", err)
 	}
 	return nil
 }
@@ -286,8 +286,8 @@ func (p *Parked) Pending() int {
 	return p.pending()
 }
 
-// SetWriteDeadline sets the time at which the connection ends unless the answer is written, as that of http.ResponseController does; the zero
-// time means none. Errors: server.ErrClosed, ErrEnded; with HTTP/2 http.ErrNotSupported. Any goroutine.
+// SetWriteDeadline sets the time at which the connection ends unless all of the response is written, as that of http.ResponseController does;
+// the zero time means none. Errors: server.ErrClosed, ErrEnded; with HTTP/2 http.ErrNotSupported. Any goroutine.
 func (p *Parked) SetWriteDeadline(t time.Time) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -302,7 +302,7 @@ func (p *Parked) SetWriteDeadline(t time.Time) error {
 		p.c.writeTimer().set(time.Until(t))
 	}
 	if err != nil {
-		return fmt.Errorf("httpd: set the write deadline of a parked answer: %w", err)
+		return fmt.Errorf("httpd: set the write deadline of a parked response: %w", err)
 	}
 	return nil
 }

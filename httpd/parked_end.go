@@ -10,9 +10,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Close completes the answer, as the return of a handler does: an answer that was not begun is 200 without a body. All
-// accepted output is sent, after it the next request of the connection is served, and the context of the request ends. If there is no room for the last
-// bytes, they are sent when there is, and no Close is needed. Errors: ErrEnded if the Parked has ended before; server.ErrClosed, with the
+// Close completes the response, as the return of a handler does: a response that was not begun has the status 200 and no body. All accepted
+// output is sent. Then the next request of the connection is served. The context of the request ends. If there is no room for the last bytes,
+// they are sent when there is, and Close need not be called again. Errors: ErrEnded if the Parked has ended before; server.ErrClosed, with the
 // reason, if the connection has. Any goroutine.
 func (p *Parked) Close() error {
 	p.mu.Lock()
@@ -24,12 +24,12 @@ func (p *Parked) Close() error {
 		p.unlockEnded(context.Canceled)
 	}
 	if err != nil {
-		return fmt.Errorf("httpd: close a parked answer: %w", err)
+		return fmt.Errorf("httpd: close a parked response: %w", err)
 	}
 	return nil
 }
 
-// Abort ends the answer and its connection at once, with HTTP/2 only its stream: a client that reads sees that the answer is not complete.
+// Abort ends the response and its connection at once, with HTTP/2 only its stream: a client that reads sees that the response is not complete.
 // Output that waits fails. After the end it does nothing. Any goroutine.
 func (p *Parked) Abort() {
 	p.mu.Lock()
@@ -44,13 +44,13 @@ func (p *Parked) Abort() {
 	p.unlockEnded(context.Canceled)
 }
 
-// A lastWrite is the end of an answer.
+// A lastWrite is the end of a response.
 type lastWrite struct {
 	text []byte
 	done func(error) // is called with the outcome of all output; nil for none
 }
 
-// finish sends the end of the answer. done, if not nil, is called with the outcome of all output, unless finish fails. Under mu.
+// finish sends the end of the response. done, if not nil, is called with the outcome of all output, unless finish fails. Under mu.
 func (p *Parked) finish(done func(error)) error {
 	if p.h2 != nil {
 		p.h2.finish(done)
@@ -75,7 +75,7 @@ func (p *Parked) finish(done func(error)) error {
 	return p.sendLast(&lastWrite{last, done})
 }
 
-// sendLast makes last the end of the answer. Under mu.
+// sendLast makes last the end of the response. Under mu.
 func (p *Parked) sendLast(last *lastWrite) error {
 	p.final, p.resp, p.header = last, nil, nil
 	p.state = parkClosing
@@ -86,20 +86,20 @@ func (p *Parked) sendLast(last *lastWrite) error {
 	return err
 }
 
-// sendFinal sends the end of the answer, if there is room for it, so that the connection can be given back. It is called again when there is
-// room. If it fails, the connection has ended, and its handler is told. Under mu.
+// sendFinal sends the end of the response, if there is room for it, so that the connection can be given back. It is called again when there
+// is room. If it fails, the connection has ended, and its handler is notified. Under mu.
 func (p *Parked) sendFinal() error {
 	sc := p.c.sc
 	p.closes = p.closes || !p.c.h.s.keepsAlive()
 	var err error
 	if more := p.c.more; more != nil && more.timer != nil && more.timer.isArmed() {
-		err = more.timer.answered(p.writeFinal)
+		err = more.timer.keepUntilSent(p.writeFinal)
 	} else {
 		err = p.writeFinal(nil)
 	}
 	switch {
 	case errors.Is(err, server.ErrFull): // LowWater follows
-		sc.SetTimeouts(server.Timeouts{}) // IdleTimeout applies, as to each answer whose handler has returned
+		sc.SetTimeouts(server.Timeouts{}) // IdleTimeout applies, as to each response whose handler has returned
 		return nil
 	case err != nil:
 		p.state = parkLost
@@ -112,8 +112,9 @@ func (p *Parked) sendFinal() error {
 	return nil
 }
 
-// writeFinal makes the end of the answer output of the connection, with what follows when the kernel has it: sent, if not nil, the outcome, and
-// the end of a connection that is closed after the answer. It is one write, so that it is accepted or refused as a whole. Under mu.
+// writeFinal makes the end of the response output of the connection, with what follows when the kernel has taken it: the call of sent, if that
+// is not nil, the outcome, and the end of a connection that is closed after the response. It is one write, so that it is accepted or refused
+// as a whole. Under mu.
 func (p *Parked) writeFinal(sent func(error)) error {
 	sc, done, closes := p.c.sc, p.final.done, p.closes
 	if sent == nil && done == nil && !closes {
@@ -206,11 +207,11 @@ func (p *Parked) expired() {
 		p.mu.Unlock()
 		p.fail(errParkTimeout)
 	default:
-		p.answerUnavailable()
+		p.respondUnavailable()
 	}
 }
 
-// isBegun reports whether a part of the answer is written. Under mu.
+// isBegun reports whether the head of the response is fixed: WriteHeader was called, or a part of the body was written. Under mu.
 func (p *Parked) isBegun() bool {
 	if p.h2 != nil {
 		return p.h2.status != 0
@@ -218,9 +219,9 @@ func (p *Parked) isBegun() bool {
 	return p.resp == nil || p.resp.phase != phaseBegun
 }
 
-// answerUnavailable answers 503. Under mu, which it unlocks.
-func (p *Parked) answerUnavailable() {
-	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}} // and no field of the program's answer
+// respondUnavailable makes the response 503. Under mu, which it unlocks.
+func (p *Parked) respondUnavailable() {
+	h := http.Header{"Content-Type": {"text/plain; charset=utf-8"}} // and no field of the program's response
 	text := []byte("503 Service Unavailable")
 	if p.h2 != nil {
 		p.h2.header = h
@@ -235,7 +236,8 @@ func (p *Parked) answerUnavailable() {
 	p.unlockEnded(errParkTimeout)
 }
 
-// fail cuts the answer off for a reason. Accepted output is flushed.
+// fail cuts the response off for a reason. The connection is closed after the output that it has; bytes that were gathered are not sent. With
+// HTTP/2 the stream is reset, and output that waits fails.
 func (p *Parked) fail(cause error) {
 	p.mu.Lock()
 	if p.state != parkOpen {
@@ -253,7 +255,7 @@ func (p *Parked) fail(cause error) {
 		p.h2.abort()
 		p.state = parkEnded
 	} else {
-		_ = p.sendLast(new(lastWrite)) // as above
+		_ = p.sendLast(new(lastWrite)) // as in respondUnavailable
 	}
 	p.unlockEnded(cause)
 }

@@ -14,11 +14,11 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// gathered is the number of bytes of a body that are gathered before the head is sent. An answer that is not longer has a Content-Length.
-// It is that of package net/http, since clients see the difference.
+// gathered is the number of bytes of a body that are gathered before the head is sent. A response that is not longer has a Content-Length.
+// It is the same in package net/http, since clients see the difference.
 const gathered = 2 << 10
 
-// responsePhase is the state of an answer.
+// responsePhase is the state of a response.
 type responsePhase uint8
 
 const (
@@ -27,8 +27,8 @@ const (
 	phaseSent                          // the head was sent
 	phaseHijacked                      // Hijack was called
 	phaseUpgraded                      // the connection has another handler
-	phaseParked                        // Park was called: a Parked has the answer
-	phaseEnded                         // the handler has returned
+	phaseParked                        // Park was called: a Parked has the response
+	phaseEnded                         // the response has ended
 )
 
 var responsePhases = [...]string{phaseBegun: "begun", phaseStatus: "status known", phaseSent: "head sent", phaseHijacked: "hijacked", phaseUpgraded: "upgraded", phaseParked: "parked", phaseEnded: "ended"}
@@ -58,15 +58,15 @@ type response struct {
 	isHEAD      bool
 	is11        bool
 	wantsKeep10 bool // HTTP/1.0 with keep-alive
-	closes      bool // the connection is closed after the answer
+	closes      bool // the connection is closed after the response
 	chunked     bool
 	fullDuplex  bool
-	isDone      bool // the handler has returned
+	isDone      bool // all of the body was written
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 0, gathered); return &b }}
 
-// init prepares the answer to req.
+// init prepares the response to req.
 func (r *response) init(w server.Reply, c *conn, req *http.Request, body *requestBody) {
 	r.c, r.w, r.req, r.reqBody = c, w, req, body
 	r.length = -1
@@ -93,7 +93,7 @@ func (r *response) WriteHeader(status int) {
 		r.logCaller("response.WriteHeader on hijacked connection")
 		return
 	case r.phase == phaseParked:
-		r.logCaller("response.WriteHeader on parked answer")
+		r.logCaller("response.WriteHeader on parked response")
 		return
 	case r.phase != phaseBegun:
 		r.logCaller("superfluous response.WriteHeader call")
@@ -171,7 +171,7 @@ func (r *response) WriteString(s string) (int, error) {
 	return r.send([]byte(s))
 }
 
-// mayWrite prepares the answer for n bytes of the body.
+// mayWrite prepares the response for n bytes of the body, and returns an error if they may not be written.
 func (r *response) mayWrite(n int) error {
 	switch r.phase {
 	case phaseHijacked, phaseUpgraded:
@@ -181,7 +181,7 @@ func (r *response) mayWrite(n int) error {
 		return http.ErrHijacked
 	case phaseParked:
 		if n > 0 {
-			r.logCaller("response.Write on parked answer")
+			r.logCaller("response.Write on parked response")
 		}
 		return ErrParked
 	case phaseEnded:
@@ -203,7 +203,7 @@ func (r *response) mayWrite(n int) error {
 	return nil
 }
 
-// allowsBody reports whether an answer with the status may have a body.
+// allowsBody reports whether a response with the status may have a body.
 func allowsBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
@@ -237,7 +237,7 @@ func (r *response) sendHead(next []byte) {
 	r.dropBuf()
 }
 
-// dropBuf gives the buffer of the gathered bytes back. A parked answer needs it until its output is accepted.
+// dropBuf gives the buffer of the gathered bytes back. A Parked needs it until its output is accepted.
 func (r *response) dropBuf() {
 	if r.buf != nil && r.sink == nil {
 		*r.buf = (*r.buf)[:0]
@@ -328,7 +328,7 @@ func (r *response) mayOutput() error {
 	return r.err
 }
 
-// finish completes the answer when the handler has returned. It reports whether the connection can be used for another request.
+// finish completes the response, when the handler has returned or the Parked ends. It reports whether the connection can be used for another request.
 func (r *response) finish() (reuse bool) {
 	r.isDone = true
 	r.reqBody.interrupt()
@@ -346,7 +346,7 @@ func (r *response) finish() (reuse bool) {
 	return !r.closes && !isShort && r.err == nil && r.reqBody.discardRest()
 }
 
-// discard ends the answer without what was gathered and not sent.
+// discard ends the response, and does not send what was gathered.
 func (r *response) discard() {
 	r.phase = phaseEnded
 	r.dropBuf()

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/httpd/internal/http1"
 )
 
-// A head says how the head of an answer differs from the fields that the handler has set.
+// A head says how the head of a response differs from the fields that the handler has set.
 type head struct {
 	length      int64     // the Content-Length to add; -1 for none
 	contentType string    // the Content-Type to add; "" for none
@@ -27,7 +27,7 @@ func (h *head) exclude(names ...string) { h.excludes += copy(h.excluded[h.exclud
 
 var headBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
-// writeHead sends the head and body, which has the gathered bytes. If the handler has returned, these are all of the body. first has the
+// writeHead sends the head and body, which has the gathered bytes. If isDone is set, these are all of the body. first has the
 // bytes at the beginning of the body from which the Content-Type is detected.
 func (r *response) writeHead(first, body []byte) {
 	header := r.snapshot
@@ -100,7 +100,7 @@ func (r *response) announceTrailers(header http.Header) {
 	}
 }
 
-// decideReuse decides whether the connection is closed after the answer.
+// decideReuse decides whether the connection is closed after the response.
 func (r *response) decideReuse(h *head, header http.Header) {
 	_, hasConnection := header["Connection"]
 	switch {
@@ -119,7 +119,7 @@ func (r *response) decideReuse(h *head, header http.Header) {
 	}
 }
 
-// consumeBody reads the rest of the request's body, unless it is long: many clients read no answer before they have sent the whole request.
+// consumeBody reads the rest of the request's body, unless it is long: many clients read no response before they have sent the whole request.
 func (r *response) consumeBody(h *head) {
 	if r.reqBody == nil || r.closes || r.fullDuplex {
 		return
@@ -207,7 +207,8 @@ func appendFields(b []byte, header http.Header, exclude []string) []byte {
 
 var lineEnds = strings.NewReplacer("\n", " ", "\r", " ")
 
-// cleanValue returns a value without ends of line, since a handler may have got it from a client that wants to add fields or a body to the answer.
+// cleanValue returns a value without ends of line, since a handler may have got it from a client that wants to add fields or a body to the
+// response.
 func cleanValue(value string) string {
 	if strings.ContainsAny(value, "\r\n") {
 		value = lineEnds.Replace(value)
@@ -235,7 +236,7 @@ func (r *response) appendAdded(b []byte, h *head, header http.Header) []byte {
 	return append(b, "\r\n"...)
 }
 
-// sendInformational sends an answer with a status below 200, which precedes the real one.
+// sendInformational sends a response with a status below 200, which precedes the final one.
 func (r *response) sendInformational(status int) {
 	if status == http.StatusContinue {
 		r.reqBody.stopContinue()

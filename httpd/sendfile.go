@@ -11,7 +11,7 @@ import (
 // smallFile is the length up to which a file is read and written, which costs less than sendfile.
 const smallFile = 16 << 10
 
-// ReadFrom implements io.ReaderFrom. A file is sent by sendfile, without a copy in the program, and no goroutine waits for that.
+// ReadFrom implements io.ReaderFrom. A large file is sent by sendfile, without a copy in the program, and no goroutine waits for that.
 func (r *response) ReadFrom(src io.Reader) (int64, error) {
 	if n, ok, err := r.sendFile(src); ok {
 		return n, err

@@ -34,7 +34,7 @@ var ErrInvalid = errors.New("httpd: invalid argument or configuration")
 type Server struct {
 	// Addr is the TCP address of ListenAndServe and ListenAndServeTLS, as in "host:port". "" means ":http" and ":https".
 	Addr string
-	// Handler answers the requests. Nil means http.DefaultServeMux.
+	// Handler serves the requests. Nil means http.DefaultServeMux.
 	Handler http.Handler
 	// TLSConfig is the configuration of ListenAndServeTLS and ServeTLS. It is cloned. HTTP/2 is offered unless NextProtos is set without
 	// "h2", or Protocols does not contain it.
@@ -52,8 +52,8 @@ type Server struct {
 	// ReadTimeout limits the time from the end of a request's head until all of its body was read. 0 or a negative value means no limit.
 	// In package net/http, ReadTimeout includes the head.
 	ReadTimeout time.Duration
-	// WriteTimeout limits the time from the end of a request's head until the kernel has taken all of the answer. 0 or a negative value means
-	// no limit.
+	// WriteTimeout limits the time from the end of a request's head until the kernel has taken all of the response. 0 or a negative value
+	// means no limit.
 	WriteTimeout time.Duration
 	// IdleTimeout limits the time for which a connection waits for the next request. 0 means DefaultIdleTimeout; a negative value means no
 	// limit.
@@ -61,7 +61,7 @@ type Server struct {
 	// MaxHeaderBytes limits the head of a request, in bytes. As in package net/http, 4096 more are accepted. 0 means
 	// http.DefaultMaxHeaderBytes, which is 1 MB; a negative value is an error.
 	MaxHeaderBytes int
-	// DisableGeneralOptionsHandler passes "OPTIONS *" to the Handler; otherwise it is answered with 200 and no body.
+	// DisableGeneralOptionsHandler passes "OPTIONS *" requests to the Handler; otherwise the server responds with 200 and no body.
 	DisableGeneralOptionsHandler bool
 
 	// BaseContext returns the context that the contexts of the requests of a listener derive from. Nil means context.Background().
@@ -79,7 +79,7 @@ type Server struct {
 	// NumLoops, Workers, Queue, MaxConns, MaxBuffered, ReusePort, Socket and ProxyProtocol are the fields of server.Server. Workers limits
 	// the number of handlers that block at the same time; 0 means DefaultWorkers. A goroutine exists for each handler that blocks, and for at
 	// most 64 workers that wait for one. Queue limits the number of requests that wait for a worker; a connection whose request finds it full is
-	// not read until there is room. A connection above MaxConns is answered with 503.
+	// not read until there is room. A connection above MaxConns is sent a response with 503, and closed.
 	NumLoops      int
 	Workers       int
 	Queue         int
@@ -90,7 +90,7 @@ type Server struct {
 	ProxyProtocol bool
 	// ReadLimit and WriteLimit limit the bytes that each connection may receive and send in a second, and RateGroup those of all connections together,
 	// as the fields of server.Server do: a connection above a limit is read from, or written to, more slowly. They apply to WebSockets and parked
-	// answers, too, but not to HTTP/2. The zero values mean no limit.
+	// responses, too, but not to HTTP/2. The zero values mean no limit.
 	ReadLimit, WriteLimit server.RateLimit
 	RateGroup             *server.RateGroup
 	// LoopConfig is the configuration of each loop. Nil means the defaults.
@@ -191,7 +191,7 @@ func (s *Server) serve(l net.Listener, config *tls.Config) error {
 	}
 	cfg := &server.ListenerConfig{TLS: config, Plain: config == nil}
 	if config != nil {
-		cfg.NotTLS = answerPlain
+		cfg.NotTLS = plainResponse
 	}
 	if s.BaseContext != nil { // otherwise the connections have the server's handler, which takes no memory of theirs
 		base := s.BaseContext(l)
@@ -247,7 +247,7 @@ func (s *Server) isClosed() bool { return serverState(s.state.Load()) == serverC
 func (s *Server) keepsAlive() bool { return !s.noKeepAlives.Load() && !s.isClosed() }
 
 // SetKeepAlivesEnabled says whether connections are used for more than one request, which is the default. SetKeepAlivesEnabled(false) makes
-// each connection end with its next answer, and closes connections that wait for another request at once. It does not close those that have
+// each connection end after its next response, and closes connections that wait for another request at once. It does not close those that have
 // not served a request, those with HTTP/2, and those that were upgraded. A program may call it while it is short of resources, or before
 // Shutdown. Any goroutine.
 func (s *Server) SetKeepAlivesEnabled(v bool) {
@@ -279,7 +279,7 @@ func (s *Server) RegisterOnShutdown(f func()) {
 }
 
 // Shutdown ends the server in order: it stops accepting, closes idle connections at once, and waits until the requests in progress are
-// answered. If ctx ends first, it closes the connections that are left, and returns an error that matches that of ctx. It does not wait for
+// complete. If ctx ends first, it closes the connections that are left, and returns an error that matches that of ctx. It does not wait for
 // connections that were hijacked: it closes them when there are no others. A program that wants to end them in order does that in a function of
 // RegisterOnShutdown. May block; not in a callback.
 func (s *Server) Shutdown(ctx context.Context) error {

@@ -10,8 +10,8 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A writeTimer ends a connection whose answers are not written in time. An answer is written when the kernel has taken all of it, which may
-// be after the handler has returned, and then the next request is in progress already. It is made once for a connection.
+// A writeTimer ends a connection whose responses are not written in time. A response is written when the kernel has taken all of it. That may
+// be after the handler has returned, when the next request may be in progress already. A writeTimer is made once for a connection.
 type writeTimer struct {
 	sc *server.Conn
 
@@ -21,7 +21,7 @@ type writeTimer struct {
 	fires  time.Duration   // when, if it runs; it may be earlier than any deadline, so that a later one costs no call of the timer
 	armed  bool            // there is a deadline for the request in progress
 	at     time.Duration   // the deadline
-	unsent []time.Duration // the deadlines of answers whose handlers have returned, and that the kernel has not taken
+	unsent []time.Duration // the deadlines of responses whose handlers have returned, and that the kernel has not taken
 }
 
 // errWriteDeadline is the error of writes after the deadline.
@@ -97,9 +97,9 @@ func (t *writeTimer) isArmed() bool {
 	return t.armed
 }
 
-// answered makes the deadline last until the kernel has taken all of the answer, of which notify is Notify. When notify fails, the deadline is
-// still that of the request in progress.
-func (t *writeTimer) answered(notify func(done func(error)) error) error {
+// keepUntilSent makes the deadline last until the kernel has taken all of the response, whose Notify is notify. When notify fails, the deadline
+// is still that of the request in progress.
+func (t *writeTimer) keepUntilSent(notify func(done func(error)) error) error {
 	t.mu.Lock()
 	armed := t.armed
 	if armed {
@@ -119,7 +119,7 @@ func (t *writeTimer) answered(notify func(done func(error)) error) error {
 	return err
 }
 
-// sent is called when the kernel has taken the oldest of the answers in unsent, on the loop. The timer may run on.
+// sent is called when the kernel has taken the oldest of the responses in unsent, on the loop. The timer may run on.
 func (t *writeTimer) sent(err error) {
 	if err != nil {
 		return // the connection ends
