@@ -8,13 +8,13 @@ import (
 	"testing"
 )
 
-// hello answers as examples/httphello does.
+// hello responds as examples/httphello does.
 var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") })
 
-// helloLength is the length of its answer.
+// helloLength is the length of its response.
 const helloLength = 122
 
-// BenchmarkHello measures a request and its answer, with the client's work, which allocates nothing: so allocs/op are the server's.
+// BenchmarkHello measures a request and its response, with the client's work, which allocates nothing: so allocs/op are the server's.
 func BenchmarkHello(b *testing.B) {
 	for _, name := range []string{"httpd", "net/http"} {
 		b.Run(name, func(b *testing.B) {
@@ -37,14 +37,14 @@ func BenchmarkHello(b *testing.B) {
 			}
 			defer func() { _ = nc.Close() }() // the benchmark is over
 			request := []byte("GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n")
-			answer := make([]byte, helloLength)
+			response := make([]byte, helloLength)
 			r := bufio.NewReader(nc)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := nc.Write(request); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := io.ReadFull(r, answer); err != nil {
+				if _, err := io.ReadFull(r, response); err != nil {
 					b.Fatal(err)
 				}
 			}

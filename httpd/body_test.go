@@ -28,7 +28,7 @@ func TestABodyThatIsNotReadIsNoRequest(t *testing.T) {
 			requests <- req.URL.Path
 			switch req.URL.Path {
 			case "/close":
-				_ = req.Body.Close() // the answer is the same
+				_ = req.Body.Close() // the response is the same
 			case "/part":
 				_, _ = req.Body.Read(make([]byte, 10)) // as above
 			case "/nil":
@@ -58,7 +58,7 @@ func TestABodyThatIsNotReadIsNoRequest(t *testing.T) {
 						got += testkit.Await(t, requests, "the next request")
 					}
 					if want := map[int]string{1: path, 2: path + "/next"}[n]; got != want || size <= 250_000 && n != 2 || size > 300_000 && n != 1 {
-						t.Errorf("%s of %d bytes, chunked %v: %d answers, and the requests are %s", path, size, chunked, n, got)
+						t.Errorf("%s of %d bytes, chunked %v: %d responses, and the requests are %s", path, size, chunked, n, got)
 					}
 				}
 			}
@@ -66,7 +66,7 @@ func TestABodyThatIsNotReadIsNoRequest(t *testing.T) {
 	})
 }
 
-// The error of a body ends its connection after the answer, also if the handler does not report it.
+// The error of a body ends its connection after the response, also if the handler does not report it.
 func TestABodyThatCannotBeReadEndsTheConnection(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		clock, begun := testkit.NewClock(), make(chan struct{}, 10)
@@ -96,16 +96,16 @@ func TestABodyThatCannotBeReadEndsTheConnection(t *testing.T) {
 			} else if strings.HasPrefix(row.name, "ReadTimeout") {
 				pass(t, s, clock, 30*time.Second)
 			}
-			a := c.answer()
-			if a.body != row.want || !a.closes {
-				t.Errorf("%s: the answer is %q, and announces the end of the connection: %v", row.name, a.body, a.closes)
+			resp := c.response()
+			if resp.body != row.want || !resp.closes {
+				t.Errorf("%s: the response is %q, and announces the end of the connection: %v", row.name, resp.body, resp.closes)
 			}
 			c.wantEnd()
 		}
 	})
 }
 
-// The beginning of the answer discards the rest of the body, unless it is long. A handler that reads on gets an error, and not the end of the body.
+// The beginning of the response discards the rest of the body, unless it is long. A handler that reads on gets an error, and not the end of the body.
 func TestABodyThatIsDiscardedIsNotComplete(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
@@ -117,10 +117,10 @@ func TestABodyThatIsDiscardedIsNotComplete(t *testing.T) {
 		for _, body := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
 			c := dial(t, addr)
 			c.send("POST / HTTP/1.1\r\nHost: x\r\n" + body + get("/"))
-			if a := c.answer(); a.body != "0 true" {
-				t.Errorf("after the beginning of the answer, Read returns %s", a.body)
+			if resp := c.response(); resp.body != "0 true" {
+				t.Errorf("after the beginning of the response, Read returns %s", resp.body)
 			}
-			c.answer() // to the next request
+			c.response() // to the next request
 		}
 	})
 }
@@ -174,8 +174,8 @@ func TestMaxBytesReaderLimitsABody(t *testing.T) {
 		}{{10, http.StatusOK, false}, {11, http.StatusRequestEntityTooLarge, false}, {1 << 20, http.StatusRequestEntityTooLarge, true}} {
 			c.send(post("/", fmt.Sprintf("Content-Length: %d\r\n", row.length)))
 			go func() { _, _ = io.CopyN(c.Conn, endless{}, int64(row.length)) }() // the server may not read all of it
-			if a := c.answer(); a.status != row.status || a.closes != row.closes {
-				t.Errorf("a body of %d bytes is answered with %d, and closes the connection: %v", row.length, a.status, a.closes)
+			if resp := c.response(); resp.status != row.status || resp.closes != row.closes {
+				t.Errorf("the response to a body of %d bytes is %d, and closes the connection: %v", row.length, resp.status, resp.closes)
 			}
 		}
 		c.wantEnd()
@@ -203,9 +203,9 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 		testkit.Must(t, mw.Close())
 		c := dial(t, addr)
 		c.send(post("/", fmt.Sprintf("Content-Type: %s\r\nContent-Length: %d\r\n", mw.FormDataContentType(), b.Len())) + b.String())
-		c.answer()
+		c.response()
 		name := testkit.Await(t, names, "the handler")
-		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) { // it is removed before the answer ends
+		if _, err := os.Stat(name); !errors.Is(err, os.ErrNotExist) { // it is removed before the response ends
 			testkit.Until(t, "the file is removed", func() bool {
 				_, err := os.Stat(name)
 				return errors.Is(err, os.ErrNotExist)
@@ -214,7 +214,7 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 	})
 }
 
-// Bodies are read and answers written in pieces: neither is held in memory.
+// Bodies are read and responses written in pieces: neither is held in memory.
 func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 	const size = 64 << 20
 	somePlacement(t, func(t *testing.T, s *Server) {
@@ -235,14 +235,14 @@ func TestLargeBodiesTakeLittleMemory(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/"))
 		if n, err := io.Copy(io.Discard, io.LimitReader(c.r, size)); n != size || err != nil {
-			t.Fatalf("the answer has %d bytes, %v", n, err)
+			t.Fatalf("the response has %d bytes, %v", n, err)
 		}
 		up := dial(t, addr)
 		up.send(post("/", fmt.Sprintf("Content-Length: %d\r\n", size)))
 		if _, err := io.Copy(up.Conn, io.LimitReader(endless{}, size)); err != nil {
 			t.Fatal(err)
 		}
-		up.answer()
+		up.response()
 		if grown := int64(largest.Load()) - int64(before); grown > 8<<20 && !leaktest.Raced() {
 			t.Errorf("the heap has grown by %d bytes", grown)
 		}
@@ -294,8 +294,8 @@ func TestAReadOfAChunkedBodyReturnsWhatHasArrived(t *testing.T) {
 		} {
 			c.send(post("/", "Transfer-Encoding: chunked\r\n") + chunks)
 			var n, reads int
-			if a := c.answer(); strings.Contains(a.body, "EOF") {
-				_, _ = fmt.Sscan(a.body, &n, &reads) // the numbers are checked
+			if resp := c.response(); strings.Contains(resp.body, "EOF") {
+				_, _ = fmt.Sscan(resp.body, &n, &reads) // the numbers are checked
 			}
 			if n != 0x4000 || reads > 100 {
 				t.Errorf("%s: %d bytes in %d calls", name, n, reads)

@@ -53,7 +53,7 @@ func awaitStandstill(t *testing.T, s *Server, is standstill, sent int) {
 	})
 }
 
-// largePiece is a part of a large answer.
+// largePiece is a part of a large response.
 var largePiece = make([]byte, 64<<10)
 
 // hold is a handler that waits for its client in several ways.
@@ -123,9 +123,9 @@ func TestMemoryIsBoundedByMaxBuffered(t *testing.T) {
 		{"heads of many lines without an end", "GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("A: b\r\n", 1<<17), 30, 200, allRead},
 		{"chunks without an end", "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n" + strings.Repeat("x", 100<<10), 200, 2000, allRead},
 		{"extensions of chunks without an end", "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff;" + strings.Repeat("x", 4000), 200, 2000, allRead},
-		{"requests in a row whose answers are not read", strings.Repeat(get("/kilobyte"), 10000), 20, 200, aboveHigh},
+		{"requests in a row whose responses are not read", strings.Repeat(get("/kilobyte"), 10000), 20, 200, aboveHigh},
 		{"bodies that are not read", "POST /wait HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n" + strings.Repeat("x", 1<<20), 100, 1000, readAhead},
-		{"large answers that are not read", get("/large"), 200, 2000, outputIsFull},
+		{"large responses that are not read", get("/large"), 200, 2000, outputIsFull},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			clients := row.clients
@@ -139,7 +139,7 @@ func TestMemoryIsBoundedByMaxBuffered(t *testing.T) {
 
 // A head may have MaxHeaderBytes and a little more, and is refused with 431 as soon as it is longer.
 func TestMaxHeaderBytesLimitsTheHead(t *testing.T) {
-	addr := start(t, &Server{Handler: http.HandlerFunc(answers), MaxHeaderBytes: 1000})
+	addr := start(t, &Server{Handler: http.HandlerFunc(serveByPath), MaxHeaderBytes: 1000})
 	for _, row := range []struct {
 		size, want int
 		ends       bool
@@ -152,36 +152,36 @@ func TestMaxHeaderBytesLimitsTheHead(t *testing.T) {
 		}
 		c := dial(t, addr)
 		go func() { _, _ = io.WriteString(c, head) }() // the server may refuse the beginning
-		if a := c.answer(); a.status != row.want || a.closes != (row.want == 431) {
-			t.Errorf("a head of %d bytes is answered with %d, and closes %v", row.size, a.status, a.closes)
+		if resp := c.response(); resp.status != row.want || resp.closes != (row.want == 431) {
+			t.Errorf("the response to a head of %d bytes is %d, and closes %v", row.size, resp.status, resp.closes)
 		}
 	}
 }
 
-// A connection above MaxConns gets an answer, and the others are served on.
+// A connection above MaxConns gets a response, and the others are served on.
 func TestAConnectionAboveMaxConnsGets503(t *testing.T) {
-	s := &Server{Handler: http.HandlerFunc(answers), MaxConns: 2}
+	s := &Server{Handler: http.HandlerFunc(serveByPath), MaxConns: 2}
 	addr := start(t, s)
 	first, second := dial(t, addr), dial(t, addr)
 	for _, c := range []*client{first, second} {
 		c.send(get("/empty"))
-		c.answer()
+		c.response()
 	}
 	for range 20 {
 		third := dial(t, addr)
-		if a := third.answer(); a.status != http.StatusServiceUnavailable || !a.closes {
-			t.Fatalf("the answer is %+v", a)
+		if resp := third.response(); resp.status != http.StatusServiceUnavailable || !resp.closes {
+			t.Fatalf("the response is %+v", resp)
 		}
 		third.wantEnd()
 	}
 	first.send(get("/empty"))
-	first.answer()
+	first.response()
 	_ = second.Close() // by intention
 	testkit.Until(t, "the end of a connection", func() bool { return (&slow{Server: s}).stats().OpenConns == 1 })
 	fourth := dial(t, addr)
 	fourth.send(get("/empty"))
-	if a := fourth.answer(); a.status != http.StatusOK {
-		t.Errorf("the answer is %+v", a)
+	if resp := fourth.response(); resp.status != http.StatusOK {
+		t.Errorf("the response is %+v", resp)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestClientsThatResetLeaveNothingBehind(t *testing.T) {
 	if testkit.Full() {
 		clients = 5000
 	}
-	s := &Server{Handler: http.HandlerFunc(answers)}
+	s := &Server{Handler: http.HandlerFunc(serveByPath)}
 	addr := start(t, s)
 	inputs := []string{"", "G", get("/empty"), get("/large"), strings.Repeat(get("/large"), 5), "POST /describe HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc",
 		"POST /empty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}
@@ -209,7 +209,7 @@ func TestClientsThatResetLeaveNothingBehind(t *testing.T) {
 	})
 	c := dial(t, addr)
 	c.send(get("/empty"))
-	if a := c.answer(); a.status != http.StatusOK {
-		t.Errorf("the answer is %v", fmt.Sprint(a))
+	if resp := c.response(); resp.status != http.StatusOK {
+		t.Errorf("the response is %v", fmt.Sprint(resp))
 	}
 }

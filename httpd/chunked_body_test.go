@@ -62,7 +62,7 @@ func TestAChunkedBodyIsReadInPiecesOfAnySize(t *testing.T) {
 				c.send(rest[:n])
 				rest = rest[n:]
 			}
-			if got := c.answer().body; got != string(data) {
+			if got := c.response().body; got != string(data) {
 				t.Errorf("chunks of %d, read by %d: %d bytes arrived of %d", chunk, size, len(got), len(data))
 			}
 		}

@@ -81,7 +81,7 @@ var (
 	portNumber = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
 
-// exchangeRaw sends input to the server, closes the sending side, and returns all that the server answers, without what differs by chance.
+// exchangeRaw sends input to the server, closes the sending side, and returns all responses of the server, without what differs by chance.
 func (p peer) exchangeRaw(t testing.TB, input string) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", p.addr)
@@ -96,16 +96,16 @@ func (p peer) exchangeRaw(t testing.TB, input string) string {
 		t.Logf("%s: %v", p.name, err) // the server may have refused the beginning
 	}
 	_ = nc.(*net.TCPConn).CloseWrite() // as above
-	answer, err := io.ReadAll(nc)
+	text, err := io.ReadAll(nc)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("%s: no end of the answer to %q; so far %q", p.name, brief(input), answer)
+		t.Fatalf("%s: no end of the response to %q; so far %q", p.name, brief(input), text)
 	}
-	answer = boundary.ReplaceAll(answer, []byte("boundary"))
-	answer = dateLine.ReplaceAll(answer, []byte("Date: now\r\n"))
-	return string(portNumber.ReplaceAll(answer, []byte("127.0.0.1:port")))
+	text = boundary.ReplaceAll(text, []byte("boundary"))
+	text = dateLine.ReplaceAll(text, []byte("Date: now\r\n"))
+	return string(portNumber.ReplaceAll(text, []byte("127.0.0.1:port")))
 }
 
-// fields returns the answers in raw in a form in which those that mean the same are equal: without the lengths of chunks. methods are those of
+// fields returns the responses in raw in a form in which those that mean the same are equal: without the lengths of chunks. methods are those of
 // the requests.
 func fields(raw string, methods []string) string {
 	var b strings.Builder
@@ -162,7 +162,7 @@ func brief(s string) string {
 	return s
 }
 
-// describe answers with what the handler sees of a request.
+// describe responds with what the handler sees of a request.
 func describe(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	var b bytes.Buffer
@@ -190,16 +190,16 @@ func number(req *http.Request, field string) int {
 // html writes the beginning of a page.
 func html(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }
 
-// answers is a handler whose answers depend on the path.
-func answers(w http.ResponseWriter, req *http.Request) {
-	if fn, ok := answersOf[req.URL.Path]; ok {
+// serveByPath is a handler whose responses depend on the path.
+func serveByPath(w http.ResponseWriter, req *http.Request) {
+	if fn, ok := handlersByPath[req.URL.Path]; ok {
 		fn(w, req)
 		return
 	}
 	http.NotFound(w, req)
 }
 
-var answersOf = map[string]http.HandlerFunc{
+var handlersByPath = map[string]http.HandlerFunc{
 	"/describe": describe,
 	"/empty":    func(http.ResponseWriter, *http.Request) {},
 	"/status":   func(w http.ResponseWriter, req *http.Request) { w.WriteHeader(number(req, "code")) },
@@ -307,14 +307,14 @@ var answersOf = map[string]http.HandlerFunc{
 	},
 }
 
-// compare runs the inputs on both servers, and reports each that is answered differently.
+// compare runs the inputs on both servers, and reports each to which the responses differ.
 func compare(t *testing.T, theirs, ours peer, inputs []string) {
 	t.Helper()
 	for _, input := range inputs {
 		methods := methodsOf(input)
 		want, got := fields(theirs.exchangeRaw(t, input), methods), fields(ours.exchangeRaw(t, input), methods)
-		if !isAnsweredAlike(got, want) {
-			t.Errorf("%q\nthe answer of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
+		if !sameResponses(got, want) {
+			t.Errorf("%q\nthe response of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
 		}
 	}
 }
@@ -323,8 +323,8 @@ func get(path string, more ...string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: x\r\n" + strings.Join(more, "") + "\r\n"
 }
 
-func TestRequestsAreAnsweredAsByNetHTTP(t *testing.T) {
-	theirs, ours := startPeers(t, http.HandlerFunc(answers))
+func TestResponsesAreThoseOfNetHTTP(t *testing.T) {
+	theirs, ours := startPeers(t, http.HandlerFunc(serveByPath))
 	var inputs []string
 	for _, path := range []string{"/describe", "/empty", "/size?n=1", "/size?n=2048", "/size?n=2049", "/size?n=5000", "/size?n=100000", "/pieces", "/large",
 		"/status?code=204", "/status?code=304", "/status?code=200", "/status?code=418", "/status?code=599", "/status?code=999", "/statusbody?code=204", "/statusbody?code=304",
@@ -377,7 +377,7 @@ func TestRequestsAreAnsweredAsByNetHTTP(t *testing.T) {
 
 // The forms in which net/http is laxer than RFC 9112. Each is refused, and what follows is not handled.
 func TestWhatNetHTTPToleratesIsRefused(t *testing.T) {
-	_, ours := startPeers(t, http.HandlerFunc(answers))
+	_, ours := startPeers(t, http.HandlerFunc(serveByPath))
 	for _, input := range []string{
 		"GET / HTTP/1.1\nHost: x\n\n",
 		"GET / HTTP/1.1\r\nHost: x\n\r\n",
@@ -391,20 +391,20 @@ func TestWhatNetHTTPToleratesIsRefused(t *testing.T) {
 	} {
 		got := ours.exchangeRaw(t, input+get("/empty"))
 		if !strings.HasPrefix(got, "HTTP/1.1 400 Bad Request\r\n") || strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") {
-			t.Errorf("%q is answered with %q", input, got)
+			t.Errorf("the response to %q is %q", input, got)
 		}
 	}
 	for _, chunks := range []string{"5 \r\nhello\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "5\r\nhelloXX0\r\n\r\n", "5\r\nhello\n0\r\n\r\n", "0x5\r\nhello\r\n0\r\n\r\n", "-5\r\nhello\r\n0\r\n\r\n", "5;\x01\r\nhello\r\n0\r\n\r\n",
 		"fffffffffffffffff\r\nhello\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nA\r\n\r\n", "\r\n5\r\nhello\r\n0\r\n\r\n"} {
 		got := ours.exchangeRaw(t, "POST /describe HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"+chunks+get("/empty"))
 		if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "\r\nConnection: close\r\n") || !strings.Contains(got, " malformed\n") {
-			t.Errorf("%q is answered with %q", chunks, got)
+			t.Errorf("the response to %q is %q", chunks, got)
 		}
 	}
 }
 
 func TestAnEmptyLineBeforeARequestIsIgnored(t *testing.T) {
-	_, ours := startPeers(t, http.HandlerFunc(answers))
+	_, ours := startPeers(t, http.HandlerFunc(serveByPath))
 	nc, err := net.Dial("tcp", ours.addr)
 	if err != nil {
 		t.Fatal(err)

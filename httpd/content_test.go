@@ -95,8 +95,8 @@ func TestThePartsOfAFileAreSentFromItsOffset(t *testing.T) {
 			for _, version := range []string{"1.1", "1.0"} {
 				c := dial(t, addr)
 				c.send("GET " + path + " HTTP/" + version + "\r\nHost: x\r\n\r\n")
-				if a := c.answer(); a.body != string(content[1000:301_000])+"after" {
-					t.Errorf("%s, HTTP/%s: the body has %d bytes, and differs", path, version, len(a.body))
+				if resp := c.response(); resp.body != string(content[1000:301_000])+"after" {
+					t.Errorf("%s, HTTP/%s: the body has %d bytes, and differs", path, version, len(resp.body))
 				}
 			}
 		}
@@ -168,8 +168,8 @@ func TestAFileOfAnotherLengthThanAnnounced(t *testing.T) {
 // noFile is a reader that is no file.
 type noFile struct{ io.Reader }
 
-// io.Copy to a ResponseWriter sends the same answer from each kind of source.
-func TestEachSourceOfAnAnswerIsCopied(t *testing.T) {
+// io.Copy to a ResponseWriter sends the same response from each kind of source.
+func TestEachSourceOfAResponseIsCopied(t *testing.T) {
 	name, content := testFile(t, 100_000)
 	text := strings.Repeat("<html> ", 20_000)
 	sources := map[string]func() io.Reader{

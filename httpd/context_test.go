@@ -53,8 +53,8 @@ func TestTheContextEndsWhenTheClientGoesAway(t *testing.T) {
 	})
 }
 
-// A client that has closed its sending side after its request gets the answer.
-func TestAHalfClosedConnectionIsAnswered(t *testing.T) {
+// A client that has closed its sending side after its request gets the response.
+func TestAHalfClosedConnectionReceivesItsResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
 			n, err := io.Copy(io.Discard, req.Body)
@@ -65,7 +65,7 @@ func TestAHalfClosedConnectionIsAnswered(t *testing.T) {
 			c.send(input)
 			c.closeWrite()
 			if text := c.rest(); strings.Count(text, "HTTP/1.1 200 OK") != strings.Count(input, "HTTP/1.1") {
-				t.Errorf("%q is answered with %q", input, text)
+				t.Errorf("the response to %q is %q", input, text)
 			}
 		}
 	})
@@ -89,11 +89,11 @@ func TestTheContextDoesNotEndWhileTheClientIsThere(t *testing.T) {
 			t.Errorf("the error is %v", ctx.Err())
 		}
 		goOn <- struct{}{}
-		c.answer()
+		c.response()
 		testkit.Await(t, done, "the end of the context after the handler")
 		testkit.Await(t, begun, "the next request")
 		goOn <- struct{}{}
-		c.answer()
+		c.response()
 	})
 }
 
@@ -115,7 +115,7 @@ func TestCloseNotifyReportsThatTheClientIsGone(t *testing.T) {
 		c := dial(t, addr)
 		for range 10 {
 			c.send(get("/"))
-			c.answer()
+			c.response()
 			select {
 			case <-testkit.Await(t, returned, "the handler"):
 				t.Error("the channel has a value after the handler has returned")
@@ -145,7 +145,7 @@ func TestTheContextOutlivesItsHandler(t *testing.T) {
 		})
 		c := dial(t, addr)
 		c.send(get("/"))
-		c.answer()
+		c.response()
 		ctx := testkit.Await(t, contexts, "the request")
 		testkit.Await(t, ctx.Done(), "the end of the context")
 		if ctx.Value(key("k")) != "v" || ctx.Value(http.ServerContextKey) == nil || !errors.Is(ctx.Err(), context.Canceled) {

@@ -43,7 +43,7 @@ func TestNothingIsSentAfterAWriteDeadline(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/"))
 		if text := c.head() + c.rest(); !strings.HasSuffix(text, "\r\n\r\n3\r\none\r\n") {
-			t.Errorf("the answer is %q", text)
+			t.Errorf("the response is %q", text)
 		}
 		for i, want := range []error{nil, os.ErrDeadlineExceeded, os.ErrDeadlineExceeded} {
 			if err := testkit.Await(t, errs, "the handler"); !errors.Is(err, want) {
@@ -53,7 +53,7 @@ func TestNothingIsSentAfterAWriteDeadline(t *testing.T) {
 	})
 }
 
-func TestAWriteDeadlineEndsAnAnswerThatIsWritten(t *testing.T) {
+func TestAWriteDeadlineEndsAResponseThatIsWritten(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		for name, reads := range map[string]bool{"a client that reads": true, "a client that does not read": false} {
 			t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAWriteDeadlineEndsAnAnswerThatIsWritten(t *testing.T) {
 				if reads {
 					go func() { _, _ = io.Copy(io.Discard, c.r) }() // until the connection ends
 				}
-				if err := testkit.Await(t, ended, "the end of the answer"); !errors.Is(err, os.ErrDeadlineExceeded) {
+				if err := testkit.Await(t, ended, "the end of the response"); !errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("the error is %v", err)
 				}
 			})
@@ -97,15 +97,15 @@ func TestAReadDeadlineEndsTheBody(t *testing.T) {
 		})
 		c := dial(t, addr)
 		c.send(post("/", "Content-Length: 6\r\n") + "one")
-		if a := c.answer(); a.body != "0 true true" || !a.closes {
-			t.Errorf("the answer is %q, and announces the end of the connection: %v", a.body, a.closes)
+		if resp := c.response(); resp.body != "0 true true" || !resp.closes {
+			t.Errorf("the response is %q, and announces the end of the connection: %v", resp.body, resp.closes)
 		}
 		c.wantEnd()
 	})
 }
 
-// With EnableFullDuplex, a handler that has begun to answer reads the rest of the body.
-func TestFullDuplexReadsTheBodyWhileItAnswers(t *testing.T) {
+// With EnableFullDuplex, a handler that has begun its response reads the rest of the body.
+func TestFullDuplexReadsTheBodyDuringTheResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
 			ctl := http.NewResponseController(w)
@@ -139,15 +139,15 @@ func TestFullDuplexReadsTheBodyWhileItAnswers(t *testing.T) {
 				c.send(chunk)
 				got := make([]byte, len(chunk))
 				if _, err := io.ReadFull(c.r, got); err != nil || string(got) != chunk {
-					t.Fatalf("%q is answered with %q, %v", chunk, got, err)
+					t.Fatalf("the response to %q is %q, %v", chunk, got, err)
 				}
 			}
 			c.send("0\r\n\r\n" + get("/"))
 			if end := c.head(); end != "0\r\n\r\n" {
-				t.Fatalf("the end of the answer is %q", end)
+				t.Fatalf("the end of the response is %q", end)
 			}
-			if a := c.answer(); a.status != http.StatusOK {
-				t.Errorf("the next request is answered with %v", a)
+			if resp := c.response(); resp.status != http.StatusOK {
+				t.Errorf("the response to the next request is %v", resp)
 			}
 		}
 	})
@@ -176,14 +176,14 @@ func TestTheControllerWorksThroughWrappers(t *testing.T) {
 		})
 		c := dial(t, addr)
 		c.send(get("/"))
-		if a := c.answer(); a.body != "x" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.body != "x" {
+			t.Errorf("the response is %v", resp)
 		}
 		c.wantEnd()
 	})
 }
 
-// The methods of a ResponseWriter fail when its handler has returned, and change nothing of the next answer.
+// The methods of a ResponseWriter fail when its handler has returned, and change nothing of the next response.
 func TestAResponseWriterIsOverWithItsHandler(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		writers := make(chan http.ResponseWriter, 1)
@@ -209,8 +209,8 @@ func TestAResponseWriterIsOverWithItsHandler(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/first") + get("/second"))
 		for range 2 {
-			if a := c.answer(); a.status != http.StatusOK || a.body != "" || a.header.Get("Late") != "" {
-				t.Errorf("the answer is %v", a)
+			if resp := c.response(); resp.status != http.StatusOK || resp.body != "" || resp.header.Get("Late") != "" {
+				t.Errorf("the response is %v", resp)
 			}
 		}
 	})

@@ -132,15 +132,15 @@ func TestASlowClientMeetsTheDeadlines(t *testing.T) {
 		{name: "extension of a chunk", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n400;", sends: true, after: 20, handles: true, timesOut: true},
 		{name: "trailer", head: none, read: 20, input: "POST /read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: ", sends: true, after: 20, handles: true, timesOut: true},
 		{name: "SetReadDeadline", head: none, read: 20, input: postOf("/readdeadline", 1000), sends: true, after: 5, handles: true, timesOut: true},
-		{name: "answer while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
-		{name: "answer that the handler flushes", write: 30, input: get("/stream"), reads: true, after: 30, handles: true, timesOut: true},
-		{name: "answer after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
-		{name: "answer that is not read", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
-		{name: "answer before the end of the connection", write: 30, input: get("/write", "Connection: close\r\n"), reads: true, after: 30, handles: true, isServed: true},
+		{name: "response while the handler writes", write: 30, input: get("/longwrite"), reads: true, after: 30, handles: true, timesOut: true},
+		{name: "response that the handler flushes", write: 30, input: get("/stream"), reads: true, after: 30, handles: true, timesOut: true},
+		{name: "response after the handler", write: 30, input: get("/write"), reads: true, after: 30, handles: true, isServed: true},
+		{name: "response that is not read", write: 30, input: get("/write"), after: 30, handles: true, isServed: true},
+		{name: "response before the end of the connection", write: 30, input: get("/write", "Connection: close\r\n"), reads: true, after: 30, handles: true, isServed: true},
 		{name: "file", write: 30, input: get("/file"), reads: true, after: 30, handles: true},
 		{name: "SetWriteDeadline", input: get("/writedeadline"), reads: true, after: 5, handles: true, isServed: true},
 		{name: "SetWriteDeadline before WriteTimeout", write: 30, input: get("/writedeadline"), reads: true, after: 5, handles: true, isServed: true},
-		{name: "requests behind an answer that is not read", write: 30, input: get("/write") + strings.Repeat(get("/"), 3), after: 30, handles: true, isServed: true},
+		{name: "requests behind a response that is not read", write: 30, input: get("/write") + strings.Repeat(get("/"), 3), after: 30, handles: true, isServed: true},
 		{name: "idle", idle: 60, input: get("/"), after: 60, handles: true},
 	} {
 		for _, isTLS := range []bool{false, true} {
@@ -203,7 +203,7 @@ func (w *slow) passes(t *testing.T, after time.Duration, sends, reads, drains bo
 	}
 }
 
-// An answer that is read in time leaves no deadline behind for the requests and the pauses that follow.
+// A response that is read in time leaves no deadline behind for the requests and the pauses that follow.
 func TestADeadlineThatWasMetIsOver(t *testing.T) {
 	t.Parallel()
 	w := newSlow(t, &Server{WriteTimeout: 10 * time.Second, IdleTimeout: time.Hour}, false)
@@ -216,16 +216,16 @@ func TestADeadlineThatWasMetIsOver(t *testing.T) {
 			testkit.Must(t, testkit.Await(t, w.errs, "the end of the handler"))
 			pass(t, w.Server, w.clock, time.Minute)
 		}
-		if a := c.answer(); len(a.body) < longBody {
-			t.Fatalf("%s: the answer has %d bytes", path, len(a.body))
+		if resp := c.response(); len(resp.body) < longBody {
+			t.Fatalf("%s: the response has %d bytes", path, len(resp.body))
 		}
 		testkit.Until(t, "the end of the output", func() bool { return w.stats().BufferedBytes == 0 })
 		pass(t, w.Server, w.clock, time.Minute)
 	}
 }
 
-// A client that pauses while it reads the last answer of a connection gets all of it; then the server does not wait for long for its end.
-func TestAPauseOfTheClientDoesNotCutTheLastAnswer(t *testing.T) {
+// A client that pauses while it reads the last response of a connection gets all of it; then the server does not wait for long for its end.
+func TestAPauseOfTheClientDoesNotCutTheLastResponse(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/write", "/file"} {
 		w := newSlow(t, &Server{IdleTimeout: -1}, false) // no limit for the pauses
@@ -239,8 +239,8 @@ func TestAPauseOfTheClientDoesNotCutTheLastAnswer(t *testing.T) {
 		for range 10 {
 			pass(t, w.Server, w.clock, 10*time.Second)
 		}
-		if a := c.answer(); len(a.body) < longBody {
-			t.Fatalf("the answer has %d bytes", len(a.body))
+		if resp := c.response(); len(resp.body) < longBody {
+			t.Fatalf("the response has %d bytes", len(resp.body))
 		}
 		testkit.Until(t, "the end of the connection", func() bool {
 			pass(t, w.Server, w.clock, time.Second)

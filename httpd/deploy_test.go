@@ -80,7 +80,7 @@ func (d deployed) stop(t *testing.T) {
 	}
 }
 
-// A keptClient keeps a connection, and sends a request again if the connection ends before the answer begins, as RFC 9110, section 9.2.2, has
+// A keptClient keeps a connection, and sends a request again if the connection ends before the response begins, as RFC 9110, section 9.2.2, has
 // it.
 type keptClient struct {
 	mu      sync.Mutex // held during a request
@@ -90,7 +90,7 @@ type keptClient struct {
 	retries int
 }
 
-// get makes a request, and returns the answer.
+// get makes a request, and returns the response.
 func (c *keptClient) get() (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,14 +108,14 @@ func (c *keptClient) get() (string, error) {
 		}
 		c.close()
 		if begun {
-			return "", fmt.Errorf("after the beginning of the answer: %w", err)
+			return "", fmt.Errorf("after the beginning of the response: %w", err)
 		}
 		c.retries++
 	}
-	return "", errors.New("10 connections have ended without an answer")
+	return "", errors.New("10 connections have ended without a response")
 }
 
-// try makes a request on the connection. begun reports whether a part of an answer has arrived.
+// try makes a request on the connection. begun reports whether a part of a response has arrived.
 func (c *keptClient) try() (body string, begun bool, err error) {
 	if err := c.nc.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return "", false, err
@@ -157,7 +157,7 @@ func (c *keptClient) ask(t *testing.T) (pid string) {
 	return pid
 }
 
-// askAll makes a request with each client, which d has to answer.
+// askAll makes a request with each client, which d has to serve.
 func askAll(t *testing.T, clients []*keptClient, d deployed) {
 	t.Helper()
 	want := fmt.Sprint(d.Process.Pid)
@@ -166,7 +166,7 @@ func askAll(t *testing.T, clients []*keptClient, d deployed) {
 		group.Go(func() {
 			for i := start; i < len(clients); i += busy {
 				if pid := clients[i].ask(t); pid != want {
-					t.Errorf("the process %s has answered, not %s", pid, want)
+					t.Errorf("the response is of the process %s, not of %s", pid, want)
 				}
 			}
 		})

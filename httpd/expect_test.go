@@ -18,7 +18,7 @@ func expectHandler(w http.ResponseWriter, req *http.Request) {
 	case "explicit":
 		w.WriteHeader(http.StatusContinue)
 		_, _ = io.Copy(w, req.Body) // the client sees it
-	case "answered": // the answer has begun before the body is read
+	case "early": // the response has begun before the body is read
 		ctl := http.NewResponseController(w)
 		_ = ctl.EnableFullDuplex() // returns nil
 		_ = ctl.Flush()            // the client sees it
@@ -40,7 +40,7 @@ func TestContinueIsSentWhenTheBodyIsRead(t *testing.T) {
 		addr := serve(t, s, expectHandler)
 		for _, row := range []struct {
 			head, body string
-			want       string // the body of the answer
+			want       string // the body of the response
 		}{
 			{post("/", "Expect: 100-continue\r\nContent-Length: 5\r\n"), "hello", "hello <nil>"},
 			{post("/", "Expect: 100-CONTINUE\r\nContent-Length: 5\r\n"), "hello", "hello <nil>"},
@@ -51,11 +51,11 @@ func TestContinueIsSentWhenTheBodyIsRead(t *testing.T) {
 			for range 2 { // the connection is used again
 				c.send(row.head)
 				if text := c.head(); text != continueHead {
-					t.Fatalf("%q: the first answer is %q", row.head, text)
+					t.Fatalf("%q: the first response is %q", row.head, text)
 				}
 				c.send(row.body)
-				if a := c.answer(); a.body != row.want || a.closes {
-					t.Errorf("%q is answered with %q, and the connection closes: %v", row.head, a.body, a.closes)
+				if resp := c.response(); resp.body != row.want || resp.closes {
+					t.Errorf("the response to %q is %q, and the connection closes: %v", row.head, resp.body, resp.closes)
 				}
 			}
 		}
@@ -70,8 +70,8 @@ func TestTheConnectionClosesIfContinueWasNotSent(t *testing.T) {
 			for _, length := range []string{"Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"} {
 				c := dial(t, addr)
 				c.send(post(path, "Expect: 100-continue\r\n"+length))
-				if a := c.answer(); a.status == http.StatusContinue || !a.closes {
-					t.Errorf("%s, %s: the answer is %d %q, and announces the end of the connection: %v", path, length, a.status, a.body, a.closes)
+				if resp := c.response(); resp.status == http.StatusContinue || !resp.closes {
+					t.Errorf("%s, %s: the response is %d %q, and announces the end of the connection: %v", path, length, resp.status, resp.body, resp.closes)
 				}
 				c.closeWrite()
 				c.wantEnd()
@@ -80,22 +80,22 @@ func TestTheConnectionClosesIfContinueWasNotSent(t *testing.T) {
 	})
 }
 
-// A handler that has begun to answer gets the body of a client that sends it, but the client is not asked to.
-func TestContinueIsNotSentAfterTheBeginningOfTheAnswer(t *testing.T) {
+// A handler that has begun its response can read the body of a client that sends it, but the server does not tell the client to send it.
+func TestContinueIsNotSentAfterTheBeginningOfTheResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		c := dial(t, serve(t, s, expectHandler))
-		c.send(post("/?answered", "Expect: 100-continue\r\nContent-Length: 5\r\n"))
+		c.send(post("/?early", "Expect: 100-continue\r\nContent-Length: 5\r\n"))
 		if text := c.head(); !strings.HasPrefix(text, "HTTP/1.1 200 OK\r\n") {
-			t.Errorf("the answer is %q", text)
+			t.Errorf("the response is %q", text)
 		}
 		c.send("hello")
 		if text := c.rest(); text != "5\r\nhello\r\n0\r\n\r\n" {
-			t.Errorf("the rest of the answer is %q", text)
+			t.Errorf("the rest of the response is %q", text)
 		}
 	})
 }
 
-// A client that waits for no answer to its Expect sends the body with the head. It is not taken for a request.
+// A client that does not wait for 100 Continue sends the body with the head. The body is not taken for a request.
 func TestABodySentWithoutWaitingForContinueIsNoRequest(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, expectHandler)
@@ -106,25 +106,25 @@ func TestABodySentWithoutWaitingForContinueIsNoRequest(t *testing.T) {
 			c.closeWrite()
 			text := strings.TrimPrefix(c.rest(), continueHead)
 			if n := strings.Count(text, "HTTP/1.1 "); n != 1 && (path != "/" || n != 2) { // which contains the body
-				t.Errorf("%s: the answers are %q", path, text)
+				t.Errorf("%s: the responses are %q", path, text)
 			}
 		}
 	})
 }
 
-func TestExpectWithoutABodyIsAnsweredAtOnce(t *testing.T) {
+func TestExpectWithoutABodyIsServedAtOnce(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, expectHandler)
 		c := dial(t, addr)
 		for _, more := range []string{"Expect: 100-continue\r\n", "Expect: 100-continue\r\nContent-Length: 0\r\n"} {
 			c.send(post("/", more))
-			if a := c.answer(); a.body != " <nil>" || a.closes {
-				t.Errorf("%q is answered with %v", more, a)
+			if resp := c.response(); resp.body != " <nil>" || resp.closes {
+				t.Errorf("the response to %q is %v", more, resp)
 			}
 		}
 		c.send("POST / HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello")
-		if a := c.answer(); a.body != "hello <nil>" {
-			t.Errorf("HTTP/1.0 is answered with %v", a)
+		if resp := c.response(); resp.body != "hello <nil>" {
+			t.Errorf("the response to HTTP/1.0 is %v", resp)
 		}
 	})
 }
@@ -135,14 +135,14 @@ func TestAnUnknownExpectationIsRefused(t *testing.T) {
 		for _, value := range []string{"a-pony", "100"} {
 			c := dial(t, addr)
 			c.send(post("/", "Expect: "+value+"\r\nContent-Length: 5\r\n"))
-			if a := c.answer(); a.status != http.StatusExpectationFailed || !a.closes {
-				t.Errorf("%s: %v", value, a)
+			if resp := c.response(); resp.status != http.StatusExpectationFailed || !resp.closes {
+				t.Errorf("%s: %v", value, resp)
 			}
 		}
 	})
 }
 
-// Reading a body whose handler has returned fails, also where the client waits for 100 Continue, and writes nothing into later answers.
+// Reading a body whose handler has returned fails, also where the client waits for 100 Continue, and writes nothing into later responses.
 func TestABodyIsOverWithItsHandler(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		bodies := make(chan io.ReadCloser, 1)
@@ -166,7 +166,7 @@ func TestABodyIsOverWithItsHandler(t *testing.T) {
 					t.Errorf("%s: Close: %v", path, err)
 				}
 				if strings.Contains(text, "100 Continue") {
-					t.Errorf("%s: the answer is %q", path, text)
+					t.Errorf("%s: the response is %q", path, text)
 				}
 			}
 		}

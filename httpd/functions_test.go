@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// The functions of the package serve until their listener fails. A request in progress is answered after that, and then no goroutine is left,
+// The functions of the package serve until their listener fails. A request in progress is served after that, and then no goroutine is left,
 // which TestMain checks.
 func TestTheFunctionsServeUntilTheirListenerFails(t *testing.T) {
 	cert := certificate(t, "server")
@@ -38,15 +38,15 @@ func TestTheFunctionsServeUntilTheirListenerFails(t *testing.T) {
 		go func() { done <- row.serve(l) }()
 		c := row.dial(l.Addr().String())
 		c.send(get("/"))
-		c.answer()
+		c.response()
 		c.send(get("/hold"))
 		testkit.Await(t, h.begun, "the request")
 		close(l.failed)
 		_ = dial(t, l.Addr().String()) // its Accept fails
 		testkit.WantErr(t, testkit.Await(t, done, "the end of "+name), errListener)
 		h.goOn <- struct{}{}
-		if a := c.answer(); a.status != 200 {
-			t.Errorf("%s: the answer is %v", name, a)
+		if resp := c.response(); resp.status != 200 {
+			t.Errorf("%s: the response is %v", name, resp)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func (l *failing) Accept() (net.Conn, error) {
 	select {
 	case <-l.failed:
 		if err == nil {
-			_ = nc.Close() // the client expects no answer
+			_ = nc.Close() // the client expects no response
 		}
 		return nil, errListener
 	default:

@@ -63,7 +63,7 @@ func (p *program) run() {
 	}
 }
 
-// write writes to the answer. ReadFrom is not used, since that of net/http sends the head early, and more than the Content-Length.
+// write writes to the response. ReadFrom is not used, since that of net/http sends the head early, and more than the Content-Length.
 func (p *program) write() {
 	size := []int{0, 1, 10, 100, 2047, 2048, 2049, 5000, 70000}[p.n(9)]
 	text := strings.Repeat("<b>", size/3+1)[:size]
@@ -125,7 +125,7 @@ func (p *program) control() {
 			return // it uses ReadFrom
 		}
 		http.ServeContent(p.w, p.req, "f.html", time.Time{}, strings.NewReader(strings.Repeat("<p>", 1000)))
-		p.data = nil // it is the whole answer
+		p.data = nil // it is the whole response
 	}
 }
 
@@ -165,8 +165,8 @@ func FuzzResponse(f *testing.F) {
 		if gotResults := <-results; fmt.Sprint(gotResults) != fmt.Sprint(wantResults) {
 			t.Errorf("%q\nthe calls return %q\nand with net/http %q", input, gotResults, wantResults)
 		}
-		if !isAnsweredAlike(got, want) {
-			t.Errorf("%q\n%q\nthe answer of httpd is\n%s\nand that of net/http\n%s", input, wantResults, brief(got), brief(want))
+		if !sameResponses(got, want) {
+			t.Errorf("%q\n%q\nthe response of httpd is\n%s\nand that of net/http\n%s", input, wantResults, brief(got), brief(want))
 		}
 	})
 }

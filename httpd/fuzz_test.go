@@ -77,7 +77,7 @@ func (c *choices) body(b *strings.Builder, version string) {
 	}
 }
 
-// FuzzConnection sends the same requests to both servers, and compares the answers field by field. After a change of a byte, or a cut, ours
+// FuzzConnection sends the same requests to both servers, and compares the responses field by field. After a change of a byte, or a cut, ours
 // may refuse what net/http accepts.
 func FuzzConnection(f *testing.F) {
 	f.Add([]byte{}, uint16(0), byte(0))
@@ -93,7 +93,7 @@ func FuzzConnection(f *testing.F) {
 			http.NotFound(w, req) // how much is sent before a panic depends on buffers, and HTTP/1.0 does not tell where it ends
 			return
 		}
-		answers(w, req)
+		serveByPath(w, req)
 	}))
 	f.Fuzz(func(t *testing.T, data []byte, at uint16, change byte) {
 		c := &choices{data}
@@ -105,7 +105,7 @@ func FuzzConnection(f *testing.F) {
 				input, methods = input+text, append(methods, method)
 			}
 		}
-		changed := at != 0 && int(at) < len(input) && !strings.Contains(input, "HEAD ") // whose answers could not be told from others
+		changed := at != 0 && int(at) < len(input) && !strings.Contains(input, "HEAD ") // whose responses could not be told from others
 		if changed {
 			if change == 0 {
 				input = input[:at]
@@ -120,8 +120,8 @@ func FuzzConnection(f *testing.F) {
 		got, want = alike(got), alike(want)
 		isCut := strings.HasPrefix(got, want) && strings.HasPrefix(got[len(want):], "refused") // fewer than four bytes at the end
 		isKnown := slices.ContainsFunc(knownDifferences, func(d knownDifference) bool { return d.in.MatchString(input) && d.explains(got, want) })
-		if !isCut && !isAnsweredAlike(got, want) && !isKnown && (!changed || !isStricter(got, want)) {
-			t.Errorf("%q\nthe answer of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
+		if !isCut && !sameResponses(got, want) && !isKnown && (!changed || !isStricter(got, want)) {
+			t.Errorf("%q\nthe response of httpd is\n%s\nand that of net/http\n%s", brief(input), brief(got), brief(want))
 		}
 	})
 }
@@ -129,22 +129,22 @@ func FuzzConnection(f *testing.F) {
 // refused is the first line of a refusal. It names one of the faults of a request that has several.
 var refused = regexp.MustCompile(`HTTP/1.1 (400|431|501|505) length -1 encoding \[\] close true`)
 
-// saysClose10 is the field that says what is the rule in HTTP/1.0. net/http sends it for some answers.
+// saysClose10 is the field that says what is the rule in HTTP/1.0. net/http sends it with some responses.
 var saysClose10 = regexp.MustCompile(`(HTTP/1\.0 .* close true\n)Connection: close\r?\n`)
 
-// malformed is what the client reports of an answer that has a body where it expects none, because the end of an earlier body has changed the
+// malformed is what the client reports of a response that has a body where it expects none, because the end of an earlier body has changed the
 // method of a HEAD request. It includes the bytes after the body.
 var malformed = regexp.MustCompile(`ERROR malformed HTTP .*`)
 
 // alike removes what may differ: which fault of a request with several is named, and whether a body that ends early or is malformed is both.
-func alike(answers string) string {
-	answers = saysClose10.ReplaceAllString(answers, "$1")
-	answers = malformed.ReplaceAllString(refused.ReplaceAllString(answers, "refused"), "ERROR")
-	cut := strings.NewReplacer(`unexpected EOF\ntrailer`, `malformed\ntrailer`, "unexpected EOF 0 http", "malformed 0 http").Replace(answers)
+func alike(responses string) string {
+	responses = saysClose10.ReplaceAllString(responses, "$1")
+	responses = malformed.ReplaceAllString(refused.ReplaceAllString(responses, "refused"), "ERROR")
+	cut := strings.NewReplacer(`unexpected EOF\ntrailer`, `malformed\ntrailer`, "unexpected EOF 0 http", "malformed 0 http").Replace(responses)
 	if strings.Contains(cut, `malformed\ntrailer`) || strings.Contains(cut, "malformed 0 http") {
 		return lengths.ReplaceAllString(cut, "")
 	}
-	return answers
+	return responses
 }
 
 // A knownDifference is one that the package documentation lists, apart from the stricter ones, which isStricter knows.
@@ -158,7 +158,7 @@ var knownDifferences = []knownDifference{
 	{
 		"Close reads nothing of a body whose client waits for 100 Continue", regexp.MustCompile(`(?is)/closebody.*expect:`),
 		func(ours, theirs string) bool {
-			return isAnsweredAlike(lengths.ReplaceAllString(closed.ReplaceAllString(ours, ""), ""), lengths.ReplaceAllString(closed.ReplaceAllString(theirs, ""), ""))
+			return sameResponses(lengths.ReplaceAllString(closed.ReplaceAllString(ours, ""), ""), lengths.ReplaceAllString(closed.ReplaceAllString(theirs, ""), ""))
 		},
 	},
 	{"one empty line before a request is ignored", regexp.MustCompile(`\r\n\r\n\r\n`), isLaxer},
@@ -167,16 +167,16 @@ var knownDifferences = []knownDifference{
 
 var closed = regexp.MustCompile(`(<nil>|malformed|unexpected EOF) 0 http: invalid Read on closed Body`)
 
-// isLaxer reports whether the answers are alike up to a refusal of net/http, which is the last.
+// isLaxer reports whether the responses are alike up to a refusal of net/http, which is the last.
 func isLaxer(ours, theirs string) bool { return isStricter(theirs, ours) }
 
-// lengths is the lengths of answers.
+// lengths is the lengths of responses.
 var lengths = regexp.MustCompile(` length \d+|Content-Length: \d+`)
 
-// isStricter reports whether the answers are alike up to a refusal of ours, which is the last.
+// isStricter reports whether the responses are alike up to a refusal of ours, which is the last.
 func isStricter(ours, theirs string) bool {
 	if strings.HasPrefix(theirs, strings.TrimSuffix(strings.Replace(ours, "close true", "close false", 1), "\n")) {
-		return true // the body of a request was refused after its answer
+		return true // the body of a request was refused after its response
 	}
 	keep := strings.NewReplacer("close true", "close false") // net/http takes part of a malformed Connection for close
 	a, b := strings.SplitAfter(keep.Replace(ours), "\ntrailer "), strings.SplitAfter(keep.Replace(theirs), "\ntrailer ")

@@ -89,16 +89,16 @@ func (c *client) send(text string) {
 	}
 }
 
-// An answer is what the test looks at of an http.Response.
-type answer struct {
+// A clientResponse is what the test looks at of an http.Response.
+type clientResponse struct {
 	status int
 	header http.Header
 	closes bool // the connection ends after it
 	body   string
 }
 
-// answer reads an answer to a GET.
-func (c *client) answer() answer {
+// response reads the response to a GET.
+func (c *client) response() clientResponse {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.r, nil)
 	if err != nil {
@@ -109,8 +109,11 @@ func (c *client) answer() answer {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return answer{resp.StatusCode, resp.Header, resp.Close, string(body)}
+	return clientResponse{resp.StatusCode, resp.Header, resp.Close, string(body)}
 }
+
+// answer is response, under the name that the tests of groups use.
+func (c *client) answer() clientResponse { return c.response() }
 
 // wantEnd waits until the server closes the connection.
 func (c *client) wantEnd() {

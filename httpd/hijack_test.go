@@ -212,7 +212,7 @@ func TestAHijackedConnectionEndsWithItsClient(t *testing.T) {
 	}
 }
 
-// An answer that has begun is sent before the handler takes the connection.
+// A response that has begun is sent before the handler takes the connection.
 func TestWhatWasWrittenBeforeHijackIsSent(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
@@ -268,7 +268,7 @@ func TestAReverseProxyPassesAnUpgrade(t *testing.T) {
 		c := dial(t, serve(t, s, proxy.ServeHTTP))
 		c.send(get("/", "Connection: Upgrade\r\nUpgrade: echo\r\n") + "hello")
 		if text := c.head(); !strings.HasPrefix(text, "HTTP/1.1 101 ") {
-			t.Fatalf("the answer is %q", text)
+			t.Fatalf("the response is %q", text)
 		}
 		got := make([]byte, 10)
 		if _, err := io.ReadFull(c.r, got); err != nil || string(got) != "firsthello" {
@@ -306,7 +306,7 @@ func TestAReverseProxyPassesTheEndOfAnUpgrade(t *testing.T) {
 	})
 }
 
-// A handler of httputil.ReverseProxy passes bodies of both directions, also if the backend answers early.
+// A handler of httputil.ReverseProxy passes bodies of both directions, also if the backend responds early.
 func TestAReverseProxyPassesBodies(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		backend := serve(t, &Server{Placement: s.Placement}, func(w http.ResponseWriter, req *http.Request) {
@@ -334,7 +334,7 @@ func TestAReverseProxyPassesBodies(t *testing.T) {
 		n, err := io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close() // it was read
 		if n != 100_000 || err != nil || resp.Trailer.Get("Length") != "100000 <nil>" {
-			t.Errorf("the answer has %d bytes, %v, trailer %v", n, err, resp.Trailer)
+			t.Errorf("the response has %d bytes, %v, trailer %v", n, err, resp.Trailer)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -344,7 +344,7 @@ func TestAReverseProxyPassesBodies(t *testing.T) {
 		testkit.Must(t, err)
 		_ = resp.Body.Close()                                                                    // it is empty
 		if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusBadGateway { // the backend may reset the connection
-			t.Errorf("the early answer is %v", resp.Status)
+			t.Errorf("the early response is %v", resp.Status)
 		}
 	})
 }

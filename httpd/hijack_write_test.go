@@ -62,7 +62,7 @@ func TestAHijackedConnectionWithTLSIsClosedHalfByHalf(t *testing.T) {
 		nc, err := tls.Dial("tcp", addr, client.Transport.(*http.Transport).TLSClientConfig)
 		testkit.Must(t, err)
 		testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
-		_, _ = io.WriteString(nc, get("/")) // the answer tells
+		_, _ = io.WriteString(nc, get("/")) // the response shows it
 		if got, err := io.ReadAll(nc); err != nil || string(got) != "bye" {
 			t.Fatalf("%q, %v", got, err) // without close_notify the error would be io.ErrUnexpectedEOF
 		}

@@ -36,7 +36,7 @@ func fetch(client *http.Client, addr, path string) (status int, err error) {
 		return 0, err
 	}
 	if resp.ProtoMajor != 2 {
-		return 0, errors.New("the answer is " + resp.Proto)
+		return 0, errors.New("the response is " + resp.Proto)
 	}
 	return resp.StatusCode, nil
 }
@@ -61,7 +61,7 @@ func TestConnectionsOfHTTP2CountInMaxConns(t *testing.T) {
 	for _, c := range clients[:2] {
 		for range 2 { // on one connection
 			if status, err := fetch(c, addr, "/"); status != http.StatusOK {
-				t.Fatalf("the answer is %d, %v", status, err)
+				t.Fatalf("the response is %d, %v", status, err)
 			}
 		}
 	}
@@ -71,13 +71,13 @@ func TestConnectionsOfHTTP2CountInMaxConns(t *testing.T) {
 	}
 	for range 3 {
 		if status, err := fetch(clients[2], addr, "/"); err == nil {
-			t.Errorf("a connection above MaxConns is answered with %d", status)
+			t.Errorf("the response on a connection above MaxConns is %d", status)
 		}
 	}
 	clients[0].CloseIdleConnections()
 	testkit.Until(t, "the end of a connection", func() bool { return w.stats().OpenConns == 1 })
 	if status, err := fetch(clients[2], addr, "/"); status != http.StatusOK {
-		t.Errorf("the answer is %d, %v", status, err)
+		t.Errorf("the response is %d, %v", status, err)
 	}
 }
 
@@ -91,10 +91,10 @@ func TestShutdownWaitsForRequestsOfHTTP2(t *testing.T) {
 	if _, err := fetch(idle, addr, "/"); err != nil {
 		t.Fatal(err)
 	}
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() {
 		_, err := fetch(busy, addr, "/hold")
-		answered <- err
+		responded <- err
 	}()
 	testkit.Await(t, h.begun, "the request")
 	ended := make(chan error, 1)
@@ -106,7 +106,7 @@ func TestShutdownWaitsForRequestsOfHTTP2(t *testing.T) {
 	default:
 	}
 	h.goOn <- struct{}{}
-	testkit.Must(t, testkit.Await(t, answered, "the answer"))
+	testkit.Must(t, testkit.Await(t, responded, "the response"))
 	testkit.Must(t, testkit.Await(t, ended, "the end of Shutdown"))
 }
 
@@ -127,15 +127,15 @@ func TestTheEndOfShutdownsContextEndsRequestsOfHTTP2(t *testing.T) {
 			h := newHolding()
 			s := &Server{Handler: h}
 			addr, config := serveTLS(t, s)
-			answered := make(chan error, 1)
+			responded := make(chan error, 1)
 			go func() {
 				_, err := fetch(http2Client(t, config), addr, "/hold")
-				answered <- err
+				responded <- err
 			}()
 			testkit.Await(t, h.begun, "the request")
 			testkit.Must(t, end(s))
-			if err := testkit.Await(t, answered, "the answer"); err == nil {
-				t.Error("the request was answered")
+			if err := testkit.Await(t, responded, "the response"); err == nil {
+				t.Error("the request has got a response")
 			}
 			h.goOn <- struct{}{}
 			testkit.Until(t, "the end of the connection", func() bool { return (&slow{Server: s}).stats().OpenConns == 0 })

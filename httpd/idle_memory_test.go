@@ -20,7 +20,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// usual has what handlers do with a request, besides the answer.
+// usual has what handlers do with a request, besides the response.
 var usual = map[string]func(w http.ResponseWriter, r *http.Request){
 	"nothing": func(http.ResponseWriter, *http.Request) {},
 	"a wait for the context": func(_ http.ResponseWriter, r *http.Request) {
@@ -36,7 +36,7 @@ var usual = map[string]func(w http.ResponseWriter, r *http.Request){
 	},
 	"a function after the context": func(_ http.ResponseWriter, r *http.Request) { context.AfterFunc(r.Context(), func() {}) },
 	"Flush":                        func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() },
-	"a long answer":                func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 100<<10)) },
+	"a long response":              func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 100<<10)) },
 	"CloseNotify":                  func(w http.ResponseWriter, _ *http.Request) { w.(http.CloseNotifier).CloseNotify() }, //nolint:staticcheck // that is tested
 }
 
@@ -63,7 +63,7 @@ func TestWhatAHandlerUsesTakesUpNoMemoryOfItsIdleConnection(t *testing.T) {
 				reader.Reset(nc)
 				c := &client{t, nc, reader}
 				c.send(get("/"))
-				c.answer()
+				c.response()
 			}
 		}
 		hold(few)
@@ -135,14 +135,14 @@ func TestAnIdleConnectionDropsItsWriteTimer(t *testing.T) {
 		c := dial(t, serve(t, s, hello))
 		for range 3 {
 			c.send(get("/"))
-			c.answer()
+			c.response()
 		}
 		sc := testkit.Await(t, conns, "the connection")
 		for range 2 {
 			c.send(get("/"))
-			c.answer()
+			c.response()
 			turn := make(chan struct{})
-			sc.AfterFunc(0, func() { close(turn) }) // then the loop has noted that the answer was sent
+			sc.AfterFunc(0, func() { close(turn) }) // then the loop has noted that the response was sent
 			testkit.Await(t, turn, "a turn of the loop")
 			if sc.Value() == nil {
 				t.Error("there is no timer after a request")

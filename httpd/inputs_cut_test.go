@@ -25,11 +25,11 @@ func exchangePieces(t *testing.T, s *Server, addr string, pieces ...string) stri
 	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	ended := make(chan string, 1)
 	go func() {
-		answer, err := io.ReadAll(nc)
+		text, err := io.ReadAll(nc)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			answer = append(answer, err.Error()...)
+			text = append(text, err.Error()...)
 		}
-		ended <- string(answer)
+		ended <- string(text)
 	}()
 	before := s.srv.Stats().BytesRead
 	for i, piece := range pieces {
@@ -41,10 +41,10 @@ func exchangePieces(t *testing.T, s *Server, addr string, pieces ...string) stri
 		}
 	}
 	_ = nc.(*net.TCPConn).CloseWrite() // as above
-	return testkit.Await(t, ended, "the end of the answer")
+	return testkit.Await(t, ended, "the end of the response")
 }
 
-// awaitRead waits until the server has read n bytes, of the only client that sends. It returns false if the answer has ended before, or the
+// awaitRead waits until the server has read n bytes, of the only client that sends. It returns false if the response has ended before, or the
 // server reads no more, as after a request that it refuses.
 func awaitRead(s *Server, n uint64, ended chan string) bool {
 	for end := time.Now().Add(2 * time.Millisecond); s.srv.Stats().BytesRead < n; runtime.Gosched() {
@@ -69,7 +69,7 @@ func startOne(t *testing.T, h http.Handler) (s *Server, addr string) {
 }
 
 // Each input is cut at each of its bytes, and, if it is short, arrives byte by byte. Without EVMQ_FULL, a part of the cuts is made.
-func TestInputsInPiecesAreAnsweredAsAtOnce(t *testing.T) {
+func TestInputsInPiecesAreServedAsAtOnce(t *testing.T) {
 	s, addr := startOne(t, http.HandlerFunc(inputHandler))
 	stride := 64
 	if testkit.Full() {
@@ -78,7 +78,7 @@ func TestInputsInPiecesAreAnsweredAsAtOnce(t *testing.T) {
 	for i, in := range publicInputs(t) {
 		check := func(pieces ...string) {
 			if got := outcome(exchangePieces(t, s, addr, pieces...), methodsOf(in.input)); got != in.ours {
-				t.Errorf("%s: the answers are %s, want %s, if the pieces are %q", in.place, got, in.ours, pieces)
+				t.Errorf("%s: the responses are %s, want %s, if the pieces are %q", in.place, got, in.ours, pieces)
 			}
 		}
 		for at := 1 + i%stride; at < len(in.input); at += stride {

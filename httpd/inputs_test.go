@@ -17,14 +17,14 @@ import (
 //
 //	OUTCOME ["net/http" OUTCOME REASON] INPUT
 //
-// OUTCOME is the statuses of the answers, or "-" for none; 422 is the handler's answer to a request whose body cannot be read. Without
-// the part in brackets, package net/http gives the same answers. REASON is a key of differences. INPUT is a Go string; the client
+// OUTCOME is the statuses of the responses, or "-" for none; 422 is the handler's response to a request whose body cannot be read. Without
+// the part in brackets, package net/http gives the same responses. REASON is a key of differences. INPUT is a Go string; the client
 // sends nothing after it.
 //
 //go:embed testdata/inputs
 var inputFiles embed.FS
 
-// differences has the reasons for which an input is answered differently, as the package documentation states them.
+// differences has the reasons for which the responses to an input differ, as the package documentation states them.
 var differences = map[string]string{
 	"lf": "a line feed without a carriage return", "fold": "a folded line in the head or in a trailer", "trailer-space": "a space before the colon in a trailer",
 	"lengths": "more than one Content-Length even if they are equal", "length-and-encoding": "Content-Length beside Transfer-Encoding",
@@ -87,7 +87,7 @@ func parseInput(line string) (in publicInput, err error) {
 	return in, nil
 }
 
-// inputHandler answers with what it has seen of the request, or with 422 if the body cannot be read.
+// inputHandler responds with what it has seen of the request, or with 422 if the body cannot be read.
 func inputHandler(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
@@ -98,7 +98,7 @@ func inputHandler(w http.ResponseWriter, req *http.Request) {
 	_ = req.Header.Write(w) // a failure is seen by the client
 }
 
-// outcome returns the statuses of the answers in raw.
+// outcome returns the statuses of the responses in raw.
 func outcome(raw string, methods []string) string {
 	var statuses []string
 	r := bufio.NewReader(strings.NewReader(raw))
@@ -132,24 +132,24 @@ func outcome(raw string, methods []string) string {
 	return strings.Join(statuses, ",")
 }
 
-func TestPublicInputsAreAnsweredAsByNetHTTPOrAsDocumented(t *testing.T) {
+func TestPublicInputsAreServedAsByNetHTTPOrAsDocumented(t *testing.T) {
 	theirs, ours := startPeers(t, http.HandlerFunc(inputHandler))
 	used := make(map[string]bool)
 	for _, in := range publicInputs(t) {
 		methods := methodsOf(in.input)
 		a, b := ours.exchangeRaw(t, in.input), theirs.exchangeRaw(t, in.input)
 		if got := outcome(a, methods); got != in.ours {
-			t.Errorf("%s: httpd answers %s, want %s, to %q", in.place, got, in.ours, brief(in.input))
+			t.Errorf("%s: httpd responds with %s, want %s, to %q", in.place, got, in.ours, brief(in.input))
 		}
 		if got := outcome(b, methods); got != in.theirs {
-			t.Errorf("%s: net/http answers %s, want %s, to %q", in.place, got, in.theirs, brief(in.input))
+			t.Errorf("%s: net/http responds with %s, want %s, to %q", in.place, got, in.theirs, brief(in.input))
 		}
-		same := isAnsweredAlike(fields(a, methods), fields(b, methods))
+		same := sameResponses(fields(a, methods), fields(b, methods))
 		switch {
 		case in.reason == "" && !same:
-			t.Errorf("%s: %q\nthe answer of httpd is\n%s\nand that of net/http\n%s", in.place, brief(in.input), brief(a), brief(b))
+			t.Errorf("%s: %q\nthe response of httpd is\n%s\nand that of net/http\n%s", in.place, brief(in.input), brief(a), brief(b))
 		case in.reason != "" && same:
-			t.Errorf("%s: both answer %q to %q", in.place, brief(a), brief(in.input))
+			t.Errorf("%s: both respond with %q to %q", in.place, brief(a), brief(in.input))
 		}
 		used[in.reason] = true
 	}
@@ -173,7 +173,7 @@ func TestPublicInputsAreAnsweredAsByNetHTTPOrAsDocumented(t *testing.T) {
 	}
 }
 
-// isAnsweredAlike compares answers of both servers in the form of fields. Ours closes more often: after a body that was cut.
-func isAnsweredAlike(ours, theirs string) bool {
+// sameResponses compares the responses of both servers in the form of fields. Ours closes more often: after a body that was cut.
+func sameResponses(ours, theirs string) bool {
 	return ours == theirs || strings.Replace(ours, "close true", "close false", 1) == theirs
 }

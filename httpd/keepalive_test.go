@@ -10,7 +10,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// Without keep-alives each answer ends its connection, as in net/http, and connections that wait for a request end at once; new ones are served
+// Without keep-alives each response ends its connection, as in net/http, and connections that wait for a request end at once; new ones are served
 // once. They can be enabled again.
 func TestSetKeepAlivesEnabled(t *testing.T) {
 	type settable interface{ SetKeepAlivesEnabled(v bool) }
@@ -18,21 +18,21 @@ func TestSetKeepAlivesEnabled(t *testing.T) {
 		idle, fresh, busy := dial(t, addr), dial(t, addr), dial(t, addr)
 		for _, c := range []*client{idle, busy} {
 			c.send(get("/"))
-			c.answer()
+			c.response()
 		}
 		busy.send(get("/flush"))
 		testkit.Await(t, begun, "the request")
 		s.SetKeepAlivesEnabled(false)
 		idle.wantEnd()
 		goOn <- struct{}{}
-		if a := busy.answer(); a.status != http.StatusOK || a.closes { // its head was sent before
-			t.Errorf("the answer in progress is %+v", a)
+		if resp := busy.response(); resp.status != http.StatusOK || resp.closes { // its head was sent before
+			t.Errorf("the response in progress is %+v", resp)
 		}
 		busy.wantEnd()
 		for _, c := range []*client{fresh, dial(t, addr)} {
 			c.send(get("/") + get("/"))
-			if a := c.answer(); a.status != http.StatusOK || !a.closes || a.header.Get("Connection") != "close" && a.header["Connection"] != nil {
-				t.Errorf("the answer without keep-alives is %+v", a)
+			if resp := c.response(); resp.status != http.StatusOK || !resp.closes || resp.header.Get("Connection") != "close" && resp.header["Connection"] != nil {
+				t.Errorf("the response without keep-alives is %+v", resp)
 			}
 			c.wantEnd()
 		}
@@ -40,8 +40,8 @@ func TestSetKeepAlivesEnabled(t *testing.T) {
 		c := dial(t, addr)
 		for range 2 {
 			c.send(get("/"))
-			if a := c.answer(); a.status != http.StatusOK || a.closes {
-				t.Errorf("the answer with keep-alives is %+v", a)
+			if resp := c.response(); resp.status != http.StatusOK || resp.closes {
+				t.Errorf("the response with keep-alives is %+v", resp)
 			}
 		}
 	}
@@ -77,7 +77,7 @@ func TestSetKeepAlivesEnabledLeavesUpgradedConnections(t *testing.T) {
 		})
 		idle, upgraded := dial(t, addr), dial(t, addr)
 		idle.send(get("/"))
-		idle.answer()
+		idle.response()
 		upgraded.send(get("/upgrade", "Connection: Upgrade\r\nUpgrade: echo\r\n"))
 		upgraded.head()
 		for range 2 {

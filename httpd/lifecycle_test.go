@@ -75,16 +75,16 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Shutdown does not wait for a client that has connected and sent nothing, or a part of a head; a request that has begun is answered.
+// Shutdown does not wait for a client that has connected and sent nothing, or a part of a head; a request that has begun is served.
 func TestShutdownAndConnectionsWithoutARequest(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
-		s.Handler = http.HandlerFunc(answers)
+		s.Handler = http.HandlerFunc(serveByPath)
 		addr, served := run(t, s)
 		silent, partial := dial(t, addr), dial(t, addr)
 		partial.send("GET / HTT")
 		other := dial(t, addr)
 		other.send(get("/empty"))
-		other.answer() // the other connections are accepted
+		other.response() // the other connections are accepted
 		ctx, cancel := testkit.Soon()
 		defer cancel()
 		go func() {
@@ -129,7 +129,7 @@ func TestSeveralListenersHaveTheirBaseContexts(t *testing.T) {
 	for _, addr := range []string{a, b} {
 		c := dial(t, addr)
 		c.send(get("/"))
-		if got := c.answer(); got.body != addr {
+		if got := c.response(); got.body != addr {
 			t.Errorf("the context is that of %q, not %s", got.body, addr)
 		}
 		_ = c.Close() // the test is over
@@ -156,8 +156,8 @@ func TestConnContextBelongsToOneConnection(t *testing.T) {
 			c := dial(t, addr)
 			for range 2 {
 				c.send(get("/"))
-				if a := c.answer(); a.body != fmt.Sprint(i+1) {
-					t.Errorf("connection %d has the context of %s", i+1, a.body)
+				if resp := c.response(); resp.body != fmt.Sprint(i+1) {
+					t.Errorf("connection %d has the context of %s", i+1, resp.body)
 				}
 			}
 		}
@@ -219,16 +219,16 @@ func TestConnStateOfEachKindOfConnection(t *testing.T) {
 	})
 }
 
-// A connection above MaxConns is answered with 503.
+// The response on a connection above MaxConns is 503.
 func TestAConnectionAboveMaxConnsIsRefused(t *testing.T) {
-	addr := start(t, &Server{Handler: http.HandlerFunc(answers), MaxConns: 1})
+	addr := start(t, &Server{Handler: http.HandlerFunc(serveByPath), MaxConns: 1})
 	first := dial(t, addr)
 	first.send(get("/empty"))
-	first.answer()
+	first.response()
 	second := dial(t, addr)
 	second.send(get("/empty"))
 	if text := second.rest(); !strings.HasPrefix(text, "HTTP/1.1 503 Service Unavailable\r\n") {
-		t.Errorf("the second connection is answered with %q", text)
+		t.Errorf("the response on the second connection is %q", text)
 	}
 }
 
@@ -239,8 +239,8 @@ func TestRemoteAddrIsTheClient(t *testing.T) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) { _, _ = io.WriteString(w, req.RemoteAddr) })
 		c := dial(t, addr)
 		c.send("PROXY TCP4 192.0.2.7 192.0.2.8 1234 80\r\n" + get("/"))
-		if a := c.answer(); a.body != "192.0.2.7:1234" {
-			t.Errorf("RemoteAddr is %q", a.body)
+		if resp := c.response(); resp.body != "192.0.2.7:1234" {
+			t.Errorf("RemoteAddr is %q", resp.body)
 		}
 	})
 }
@@ -275,8 +275,8 @@ func TestTheDeadlineOfTheHeadDoesNotEndTheBody(t *testing.T) {
 		testkit.Await(t, begun, "the handler")
 		pass(t, s, clock, time.Minute)
 		c.send("ab\n")
-		if a := c.answer(); a.body != "ab\n<nil>" {
-			t.Errorf("the answer is %q", a.body)
+		if resp := c.response(); resp.body != "ab\n<nil>" {
+			t.Errorf("the response is %q", resp.body)
 		}
 	})
 }

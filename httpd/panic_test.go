@@ -11,7 +11,7 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-// A handler that panics or calls runtime.Goexit ends its connection after what it has sent, and nothing else. The rest of the answer is dropped.
+// A handler that panics or calls runtime.Goexit ends its connection after what it has sent, and nothing else. The rest of the response is dropped.
 func TestThePanicOfAHandlerEndsItsConnection(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		var logged syncBuffer
@@ -44,7 +44,7 @@ func TestThePanicOfAHandlerEndsItsConnection(t *testing.T) {
 			}
 		})
 		other := dial(t, addr)
-		for _, row := range []struct{ path, answer, log string }{
+		for _, row := range []struct{ path, body, log string }{
 			{"value", "", "value"},
 			{"nil", "", "panic called with nil argument"},
 			{"abort", "", ""},
@@ -57,15 +57,15 @@ func TestThePanicOfAHandlerEndsItsConnection(t *testing.T) {
 			c := dial(t, addr)
 			c.send("GET /" + row.path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello" + get("/ok"))
 			_, got, _ := strings.Cut(c.rest(), "\r\n\r\n")
-			if got != row.answer {
-				t.Errorf("%s: the answer is %q", row.path, got)
+			if got != row.body {
+				t.Errorf("%s: the response is %q", row.path, got)
 			}
 			if text := logged.String()[before:]; row.log == "" && text != "" || row.log != "" && !strings.Contains(text, "panic serving "+c.LocalAddr().String()+": "+row.log) {
 				t.Errorf("%s: the log is %q", row.path, text)
 			}
 			other.send(get("/ok"))
-			if a := other.answer(); a.status != http.StatusOK {
-				t.Errorf("%s: another connection is answered with %v", row.path, a)
+			if resp := other.response(); resp.status != http.StatusOK {
+				t.Errorf("%s: the response on another connection is %v", row.path, resp)
 			}
 		}
 	})

@@ -15,7 +15,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// overfull parks a request of a client with small buffers, whose answer may have any length.
+// overfull parks a request of a client with small buffers, whose response may have any length.
 func overfull(t *testing.T, s *Server) (c *client, parked chan *Parked) {
 	t.Helper()
 	s.Socket = server.SocketOptions{WriteBuffer: 64 << 10}
@@ -30,14 +30,14 @@ func overfull(t *testing.T, s *Server) (c *client, parked chan *Parked) {
 // overfullText is more than the output of a connection may be.
 var overfullText = strings.Repeat("x", 4*server.DefaultMaxOutput)
 
-// endings are answers whose output is full at their end, which has a last chunk, or nothing at all.
+// endings are responses whose output is full at their end, which has a last chunk, or nothing at all.
 var endings = map[string]func(p *Parked){
 	"chunks":   func(*Parked) {},
 	"a length": func(p *Parked) { p.Header().Set("Content-Length", strconv.Itoa(len(overfullText))) },
 }
 
-// The deadline of an answer ends with it, also if its output is full when it is closed: the connection serves its next request.
-func TestTheDeadlineOfAFullAnswerEndsWithIt(t *testing.T) {
+// The deadline of a response ends with it, also if its output is full when it is closed: the connection serves its next request.
+func TestTheDeadlineOfAFullResponseEndsWithIt(t *testing.T) {
 	t.Parallel()
 	for name, set := range endings {
 		t.Run(name, func(t *testing.T) {
@@ -47,18 +47,18 @@ func TestTheDeadlineOfAFullAnswerEndsWithIt(t *testing.T) {
 			set(p)
 			write(t, p, overfullText)
 			testkit.Must(t, p.Close())
-			testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+			testkit.WantEqual(t, "bytes", len(c.response().body), len(overfullText))
 			clock.Advance(2 * time.Minute) // the loop is idle, or about to give the connection back
 			c.send(get("/"))
 			p = testkit.Await(t, parked, "the next request")
 			testkit.Must(t, p.Close())
-			c.answer()
+			c.response()
 		})
 	}
 }
 
-// A connection that is closed after an answer whose output was full waits for its client as others do, CloseTimeout.
-func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
+// A connection that is closed after a response whose output was full waits for its client as others do, CloseTimeout.
+func TestTheCloseAfterAFullResponseMeetsItsDeadline(t *testing.T) {
 	t.Parallel()
 	for name, set := range endings {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
 			p.Header().Set("Connection", "close")
 			write(t, p, overfullText)
 			testkit.Must(t, p.Close())
-			testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+			testkit.WantEqual(t, "bytes", len(c.response().body), len(overfullText))
 			testkit.Until(t, "the end of the connection, which the client keeps open", func() bool {
 				clock.Advance(time.Second)
 				return s.srv.Stats().OpenConns == 0
@@ -79,9 +79,9 @@ func TestTheCloseAfterAFullAnswerMeetsItsDeadline(t *testing.T) {
 	}
 }
 
-// Complete is accepted by a member whose output is full, as Close is, and the outcome is that of all of its answer: it is not told before the
+// Complete is accepted by a member whose output is full, as Close is, and the outcome is that of all of its response: it is not told before the
 // last byte was given to the kernel, and it is told when the connection ends before.
-func TestTheOutcomeOfCompleteIsThatOfTheWholeAnswer(t *testing.T) {
+func TestTheOutcomeOfCompleteIsThatOfTheWholeResponse(t *testing.T) {
 	t.Parallel()
 	for name, set := range endings {
 		for _, end := range []string{"read", "reset", "abort"} {
@@ -102,7 +102,7 @@ func TestTheOutcomeOfCompleteIsThatOfTheWholeAnswer(t *testing.T) {
 				}
 				switch end {
 				case "read":
-					testkit.WantEqual(t, "bytes", len(c.answer().body), len(overfullText))
+					testkit.WantEqual(t, "bytes", len(c.response().body), len(overfullText))
 				case "reset":
 					c.reset()
 				case "abort":
@@ -121,7 +121,7 @@ func TestTheOutcomeOfCompleteIsThatOfTheWholeAnswer(t *testing.T) {
 	}
 }
 
-// The first broadcast of an answer is accepted or refused as a whole: if the result has no error for a member, its outcome is told, and otherwise
+// The first broadcast of a response is accepted or refused as a whole: if the result has no error for a member, its outcome is told, and otherwise
 // nothing of it is sent.
 func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
 	c, parked := overfull(t, &Server{})
@@ -131,7 +131,7 @@ func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
 	outcome := make(chan error, 1)
 	refused := g.Broadcast([]byte(overfullText), func(_ *Parked, err error) { outcome <- err })
 	testkit.Must(t, p.Close())
-	if n := len(c.answer().body); n > 0 && refused != nil || n == 0 && refused == nil {
+	if n := len(c.response().body); n > 0 && refused != nil || n == 0 && refused == nil {
 		t.Errorf("refused: %v; the client got %d bytes", refused, n)
 	}
 	if refused == nil {
@@ -139,8 +139,8 @@ func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
 	}
 }
 
-// The trailer is what the header has at the end of the answer, whenever the program has asked for it, and whatever is written meanwhile.
-func TestTheTrailerOfAParkedAnswerIsKept(t *testing.T) {
+// The trailer is what the header has at the end of the response, whenever the program has asked for it, and whatever is written meanwhile.
+func TestTheTrailerOfAParkedResponseIsKept(t *testing.T) {
 	const key = http.TrailerPrefix + "X-T"
 	rows := map[string]func(p *Parked){
 		"asked for before the head": func(p *Parked) {
@@ -186,8 +186,8 @@ func TestTheTrailerOfAParkedAnswerIsKept(t *testing.T) {
 	}
 }
 
-// The connection of a client that has closed its sending half ends with the answer, also if the head is sent after that.
-func TestAHalfClosedConnectionEndsWithAParkedAnswer(t *testing.T) {
+// The connection of a client that has closed its sending half ends with the response, also if the head is sent after that.
+func TestAHalfClosedConnectionEndsWithAParkedResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		gone := make(chan error, 1)
 		handler, parked := parking(t, &ParkConfig{OnGone: func(_ *Parked, cause error) { gone <- cause }})
@@ -217,8 +217,8 @@ func TestAHalfClosedConnectionEndsWithAParkedAnswer(t *testing.T) {
 }
 
 // A connection that is reset while the handler of a parked request runs ends after it, also if the client has sent another request, which would
-// wait for the answer.
-func TestAResetBeforeTheReturnOfTheHandlerEndsAParkedAnswer(t *testing.T) {
+// wait for the response.
+func TestAResetBeforeTheReturnOfTheHandlerEndsAParkedResponse(t *testing.T) {
 	for _, closed := range []bool{false, true} {
 		gone := make(chan error, 1)
 		begun := make(chan *Parked, 1)

@@ -62,7 +62,7 @@ func TestAParkedRequestLearnsThatItsClientIsGone(t *testing.T) {
 		for _, row := range []struct {
 			name, input string
 			leave       func(*client)
-			answers     bool // the answer is read
+			writes      bool // the client reads what the program writes
 			cause       error
 		}{
 			{"close", get("/"), func(c *client) { _ = c.Close() }, false, server.ErrPeerClosed},
@@ -91,7 +91,7 @@ func TestAParkedRequestLearnsThatItsClientIsGone(t *testing.T) {
 				}
 				testkit.WantErr(t, x.ctx.Err(), context.Canceled)
 				switch {
-				case row.answers:
+				case row.writes:
 					write(t, x.p, "hello")
 					testkit.Must(t, x.p.Close())
 					if text := c.rest(); !strings.Contains(text, "hello") {
@@ -115,8 +115,8 @@ func TestAParkedRequestLearnsThatItsClientIsGone(t *testing.T) {
 	})
 }
 
-// The context ends with the answer, and not with the handler. Then OnGone is not called.
-func TestTheContextOfAParkedRequestEndsWithItsAnswer(t *testing.T) {
+// The context ends with the response, and not with the handler. Then OnGone is not called.
+func TestTheContextOfAParkedRequestEndsWithItsResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		all := make(chan *told, 1)
 		addr := serve(t, s, telling(t, all))
@@ -146,16 +146,16 @@ func TestTheContextOfAParkedRequestEndsWithItsAnswer(t *testing.T) {
 	})
 }
 
-// rest2 reads an answer, or up to the end of the connection.
+// rest2 reads a response, or up to the end of the connection.
 func (c *client) rest2(all bool) {
 	if all {
 		c.rest()
 	} else {
-		c.answer()
+		c.response()
 	}
 }
 
-// Shutdown waits for parked requests. Their contexts end, OnGone is called, and the program finishes them; the answers are complete, and the
+// Shutdown waits for parked requests. Their contexts end, OnGone is called, and the program finishes them; the responses are complete, and the
 // connections end. Idle connections are closed at once.
 func TestShutdownWaitsForParkedRequests(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
@@ -177,7 +177,7 @@ func TestShutdownWaitsForParkedRequests(t *testing.T) {
 		idle2.send(get("/"))
 		x := testkit.Await(t, all, "the request")
 		testkit.Must(t, x.p.Close())
-		idle2.answer()
+		idle2.response()
 
 		ended := make(chan error, 1)
 		ctx, cancel := testkit.Soon()
@@ -197,8 +197,8 @@ func TestShutdownWaitsForParkedRequests(t *testing.T) {
 			}
 			write(t, x.p, "last words")
 			testkit.Must(t, x.p.Close())
-			if a := clients[i].answer(); a.body != "last words" {
-				t.Errorf("answer %d is %v", i, a)
+			if resp := clients[i].response(); resp.body != "last words" {
+				t.Errorf("response %d is %v", i, resp)
 			}
 			clients[i].rest()
 			_ = clients[i].Close() // so that the server's close ends
@@ -257,7 +257,7 @@ func TestParkedRequestsEndWithTheServer(t *testing.T) {
 
 // Output for a client that does not read is limited by MaxPending: the Write that finds it is refused, and nothing of it is sent. When the client
 // reads, writes are accepted again. Notify tells when the kernel has all, or why it has not.
-func TestTheOutputOfAParkedAnswerIsLimited(t *testing.T) {
+func TestTheOutputOfAParkedResponseIsLimited(t *testing.T) {
 	t.Parallel()
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		const limit = 100_000
@@ -288,8 +288,8 @@ func TestTheOutputOfAParkedAnswerIsLimited(t *testing.T) {
 				}
 			}
 			testkit.Must(t, p.Close()) // the last chunk has no room at the limit of the connection, and is sent later
-			if a := c.answer(); a.body != strings.Repeat(piece, written) {
-				t.Errorf("%s: %d bytes have arrived of %d", name, len(a.body), written*len(piece))
+			if resp := c.response(); resp.body != strings.Repeat(piece, written) {
+				t.Errorf("%s: %d bytes have arrived of %d", name, len(resp.body), written*len(piece))
 			}
 			testkit.Must(t, testkit.Await(t, outcome, "the outcome"))
 			c.send(get("/"))
@@ -309,7 +309,7 @@ func TestTheOutputOfAParkedAnswerIsLimited(t *testing.T) {
 	})
 }
 
-// piece is a part of an answer.
+// piece is a part of a response.
 var piece = strings.Repeat("x", 10_000)
 
 // fill writes pieces until one is refused because the client does not read, and returns their number. addr is that of the server, which
@@ -333,7 +333,7 @@ func (p *Parked) fill(t *testing.T, addr string, parked chan *Parked) (written i
 		for range 2 { // turns of the loop, in each of which it writes something unless the kernel's buffer is full
 			turn.send(get("/"))
 			testkit.Must(t, testkit.Await(t, parked, "a request").Close())
-			turn.answer()
+			turn.response()
 		}
 	}
 }
@@ -361,8 +361,8 @@ func TestAParkedClientThatDoesNotReadMeetsADeadline(t *testing.T) {
 	})
 }
 
-// WriteTimeout of the server, and SetWriteDeadline, apply to parked answers as to others.
-func TestWriteDeadlinesApplyToParkedAnswers(t *testing.T) {
+// WriteTimeout of the server, and SetWriteDeadline, apply to parked responses as to others.
+func TestWriteDeadlinesApplyToParkedResponses(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		clock := testkit.NewClock()
 		s.LoopConfig, s.WriteTimeout = &event.Config{Clock: clock}, time.Minute
@@ -374,8 +374,8 @@ func TestWriteDeadlinesApplyToParkedAnswers(t *testing.T) {
 		pass(t, s, clock, 30*time.Second)
 		write(t, p, "x")
 		testkit.Must(t, p.Close())
-		if a := c.answer(); a.body != "x" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.body != "x" {
+			t.Errorf("the response is %v", resp)
 		}
 		c.send(get("/"))
 		p = testkit.Await(t, parked, "the request")

@@ -16,7 +16,7 @@ import (
 )
 
 // The body of a parked request ends with Park. If it is short, the rest is discarded; otherwise, and if the client has not been told to send
-// it, the connection is closed after the answer, and nothing of the body is read as a request.
+// it, the connection is closed after the response, and nothing of the body is read as a request.
 func TestTheBodyOfAParkedRequestEndsWithPark(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		late := make(chan error, 1)
@@ -56,22 +56,22 @@ func TestTheBodyOfAParkedRequestEndsWithPark(t *testing.T) {
 				if err := testkit.Await(t, late, "the read of the body"); err == nil {
 					t.Error("the body can be read after Park")
 				}
-				write(t, p, "answer")
+				write(t, p, "parked")
 				testkit.Must(t, p.Close())
-				if a := c.answer(); a.body != "answer" || a.closes != row.closes {
-					t.Errorf("the answer is %v", a)
+				if resp := c.response(); resp.body != "parked" || resp.closes != row.closes {
+					t.Errorf("the response is %v", resp)
 				}
 				if row.closes {
 					c.wantEnd()
-				} else if a := c.answer(); a.status != http.StatusOK {
-					t.Errorf("the next answer is %v", a)
+				} else if resp := c.response(); resp.status != http.StatusOK {
+					t.Errorf("the next response is %v", resp)
 				}
 			})
 		}
 	})
 }
 
-// A client that sends while its request is parked is not read beyond one buffer. Its requests are answered afterwards.
+// A client that sends while its request is parked is not read beyond one buffer. Its requests are served afterwards.
 func TestAClientThatSendsWhileItIsParkedIsNotRead(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		handler, parked := parking(t, nil)
@@ -94,21 +94,21 @@ func TestAClientThatSendsWhileItIsParkedIsNotRead(t *testing.T) {
 		other := dial(t, addr)
 		for range 20 { // turns of the loop
 			other.send(get("/next"))
-			other.answer()
+			other.response()
 		}
 		if n, held := read(), s.srv.Stats().BufferedBytes; n > 200<<10 || held > 200<<10 {
 			t.Errorf("%d bytes were read, %d are held", n, held)
 		}
 		testkit.Must(t, p.Close())
 		for range requests + 1 {
-			c.answer()
+			c.response()
 		}
 		testkit.Must(t, testkit.Await(t, sent, "the end of the requests"))
 	})
 }
 
-// Many goroutines write to and end the same answer: one of them ends it, and the client sees whole writes.
-func TestManyGoroutinesCompleteAParkedAnswer(t *testing.T) {
+// Many goroutines write to and end the same response: one of them ends it, and the client sees whole writes.
+func TestManyGoroutinesCompleteAParkedResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		handler, parked := parking(t, nil)
 		addr := serve(t, s, handler)
@@ -137,15 +137,15 @@ func TestManyGoroutinesCompleteAParkedAnswer(t *testing.T) {
 			}
 			all.Wait()
 			testkit.WantEqual(t, "ends", ends.Load(), 1)
-			if a := c.answer(); a.body != strings.Repeat("12345", int(accepted.Load())) {
-				t.Errorf("the client got %d bytes of %d writes", len(a.body), accepted.Load())
+			if resp := c.response(); resp.body != strings.Repeat("12345", int(accepted.Load())) {
+				t.Errorf("the client got %d bytes of %d writes", len(resp.body), accepted.Load())
 			}
 		}
 	})
 }
 
-// Parked answers and the members of a group hold no goroutine, and what is kept for them is released when they end.
-func TestParkedAnswersHoldNoGoroutine(t *testing.T) {
+// Parked responses and the members of a group hold no goroutine, and what is kept for them is released when they end.
+func TestParkedResponsesHoldNoGoroutine(t *testing.T) {
 	n := 300
 	if testkit.Full() {
 		n = 5000
@@ -157,7 +157,7 @@ func TestParkedAnswersHoldNoGoroutine(t *testing.T) {
 	first := dial(t, addr)
 	first.send(get("/"))
 	testkit.Must(t, testkit.Await(t, parked, "the request").Close())
-	first.answer()
+	first.response()
 	before := runtime.NumGoroutine()
 	var clients []*client
 	for range n {
@@ -172,14 +172,14 @@ func TestParkedAnswersHoldNoGoroutine(t *testing.T) {
 		t.Errorf("refused: %v", refused)
 	}
 	for _, c := range clients {
-		c.answer()
+		c.response()
 		_ = c.Close() // the test is over
 	}
 	testkit.Until(t, "the end of all", func() bool { return s.Parked() == 0 && s.srv.Stats().OpenConns <= 1 })
 }
 
-// Over TLS, too, a parked answer is completed, streamed, and told that its client is gone.
-func TestParkedAnswersOverTLS(t *testing.T) {
+// Over TLS, too, a parked response is completed, streamed, and told that its client is gone.
+func TestParkedResponsesOverTLS(t *testing.T) {
 	gone := make(chan error, 1)
 	handler, parked := parking(t, &ParkConfig{OnGone: func(_ *Parked, cause error) { gone <- cause }})
 	s := &Server{Handler: handler}
@@ -205,12 +205,12 @@ func TestParkedAnswersOverTLS(t *testing.T) {
 		g.Broadcast([]byte(piece), nil)
 	}
 	g.Complete([]byte("end"), nil)
-	testkit.WantEqual(t, "body", testkit.Await(t, body, "the answer"), piece+piece+piece+"end")
+	testkit.WantEqual(t, "body", testkit.Await(t, body, "the response"), piece+piece+piece+"end")
 
 	go func() { testkit.Must(t, (<-parked).FlushError()) }()
 	resp, err := client.Get("https://" + addr)
 	testkit.Must(t, err)
-	_ = resp.Body.Close() // the client closes the connection, since the answer is not complete
+	_ = resp.Body.Close() // the client closes the connection, since the response is not complete
 	client.CloseIdleConnections()
 	if cause := testkit.Await(t, gone, "OnGone"); cause == nil || errors.Is(cause, server.ErrReplyTimeout) {
 		t.Errorf("the cause is %v", cause)

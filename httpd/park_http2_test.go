@@ -1,4 +1,4 @@
-//nolint:bodyclose // the end of each test closes the bodies of its answers
+//nolint:bodyclose // the end of each test closes the bodies of its responses
 package httpd
 
 import (
@@ -50,7 +50,7 @@ func parkHTTP2Server(t *testing.T, s *Server, config func(path string) *ParkConf
 	}
 }
 
-// fetched returns the answer to path.
+// fetched returns the response to path.
 func fetched(t *testing.T, fetch func(path string) (*http.Response, error), path string) *http.Response {
 	t.Helper()
 	resp, err := fetch(path)
@@ -58,8 +58,8 @@ func fetched(t *testing.T, fetch func(path string) (*http.Response, error), path
 	return resp
 }
 
-// Over HTTP/2 a parked answer is completed and streamed as over HTTP/1, with a goroutine that waits.
-func TestAnAnswerIsParkedOverHTTP2(t *testing.T) {
+// Over HTTP/2 a parked response is completed and streamed as over HTTP/1, with a goroutine that waits.
+func TestAResponseIsParkedOverHTTP2(t *testing.T) {
 	s := &Server{}
 	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return nil })
 	done := make(chan error, 1)
@@ -76,7 +76,7 @@ func TestAnAnswerIsParkedOverHTTP2(t *testing.T) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || string(body) != "hello" || resp.StatusCode != http.StatusTeapot || resp.ContentLength != 5 ||
 		resp.Header.Get("X-Before") != "1" || resp.Header.Get("X-After") != "2" {
-		t.Errorf("the answer is %v %q %v, %v", resp.Status, body, resp.Header, err)
+		t.Errorf("the response is %v %q %v, %v", resp.Status, body, resp.Header, err)
 	}
 	testkit.WantErr(t, <-done, ErrEnded)
 
@@ -109,7 +109,7 @@ func TestAnAnswerIsParkedOverHTTP2(t *testing.T) {
 }
 
 // Over HTTP/2, too, a Parked ends with its client, by Abort, at its timeout, and by a panic of its handler.
-func TestHowParkedAnswersEndOverHTTP2(t *testing.T) {
+func TestHowParkedResponsesEndOverHTTP2(t *testing.T) {
 	s := &Server{}
 	gone := make(chan error, 1)
 	parked, fetch := parkHTTP2Server(t, s, func(path string) *ParkConfig {
@@ -129,7 +129,7 @@ func TestHowParkedAnswersEndOverHTTP2(t *testing.T) {
 	})
 	for path, status := range map[string]int{"/timeout": http.StatusServiceUnavailable, "/204": http.StatusNoContent} {
 		if resp := fetched(t, fetch, path); resp.StatusCode != status {
-			t.Errorf("%s is answered with %s", path, resp.Status)
+			t.Errorf("the response to %s is %s", path, resp.Status)
 		}
 		<-parked
 	}
@@ -149,10 +149,10 @@ func TestHowParkedAnswersEndOverHTTP2(t *testing.T) {
 		}()
 		if path == "/abort" {
 			if _, err := io.ReadAll(fetched(t, fetch, path).Body); err == nil {
-				t.Errorf("%s: the answer is complete", path)
+				t.Errorf("%s: the response is complete", path)
 			}
 		} else if resp, err := fetch(path); err == nil {
-			t.Errorf("%s is answered with %s", path, resp.Status)
+			t.Errorf("the response to %s is %s", path, resp.Status)
 		}
 		p := <-begun
 		testkit.Until(t, "the end", func() bool { return errors.Is(p.Close(), ErrEnded) })
@@ -187,12 +187,12 @@ func TestShutdownWaitsForParkedRequestsOverHTTP2(t *testing.T) {
 	testkit.WantErr(t, testkit.Await(t, gone, "OnGone"), http.ErrServerClosed)
 	write(t, p, "last words")
 	testkit.Must(t, p.Close())
-	testkit.WantEqual(t, "body", testkit.Await(t, body, "the answer"), "last words")
+	testkit.WantEqual(t, "body", testkit.Await(t, body, "the response"), "last words")
 	testkit.Must(t, testkit.Await(t, ended, "the end of Shutdown"))
 }
 
 // Output for a client of HTTP/2 that does not read is limited by MaxPending.
-func TestTheOutputOfAParkedAnswerIsLimitedOverHTTP2(t *testing.T) {
+func TestTheOutputOfAParkedResponseIsLimitedOverHTTP2(t *testing.T) {
 	s := &Server{}
 	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{MaxPending: 100_000} })
 	first := make(chan *Parked, 1)
@@ -268,7 +268,7 @@ func TestMistakesAreToldAtTheCallOverHTTP2(t *testing.T) {
 	resp := fetched(t, fetch, "/")
 	body, err := io.ReadAll(resp.Body)
 	if string(body) != "hi" || err != nil || resp.ContentLength != 2 || resp.Trailer.Get("X-T") != "v" {
-		t.Errorf("the answer is %q of %d, %v, the trailer %v", body, resp.ContentLength, err, resp.Trailer)
+		t.Errorf("the response is %q of %d, %v, the trailer %v", body, resp.ContentLength, err, resp.Trailer)
 	}
 	<-over
 	testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
@@ -293,7 +293,7 @@ func TestAPanicInAnOutcomeLeavesTheOthersOverHTTP2(t *testing.T) {
 		p.mu.Unlock()
 	}()
 	if resp, err := fetch("/"); err == nil {
-		t.Errorf("the answer is %s", resp.Status)
+		t.Errorf("the response is %s", resp.Status)
 	}
 	for i := range 5 {
 		testkit.WantEqual(t, "outcome", testkit.Await(t, outcomes, "the outcome"), i)
@@ -301,7 +301,7 @@ func TestAPanicInAnOutcomeLeavesTheOthersOverHTTP2(t *testing.T) {
 	testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
 }
 
-// The parts of an answer that wait for a client of HTTP/2 that does not read are limited, also those without bytes of the body.
+// The parts of a response that wait for a client of HTTP/2 that does not read are limited, also those without bytes of the body.
 func TestOutcomesThatWaitAreLimitedOverHTTP2(t *testing.T) {
 	s := &Server{}
 	parked, fetch := parkHTTP2Server(t, s, func(string) *ParkConfig { return &ParkConfig{MaxPending: -1} })
@@ -341,9 +341,9 @@ func TestTheTimeoutOverHTTP2IsOnTheClockOfTheLoops(t *testing.T) {
 	testkit.WantEqual(t, "status", fetched(t, fetch, "/").StatusCode, http.StatusServiceUnavailable)
 }
 
-// An answer of HTTP/2 ends at once by Abort, by its timeout, and when its Group cuts it off, also while the goroutine of the request waits for a
+// A response of HTTP/2 ends at once by Abort, by its timeout, and when its Group cuts it off, also while the goroutine of the request waits for a
 // client that does not read: nothing of it is held then.
-func TestAParkedAnswerThatIsNotReadEndsOverHTTP2(t *testing.T) {
+func TestAParkedResponseThatIsNotReadEndsOverHTTP2(t *testing.T) {
 	for name, end := range map[string]func(p *Parked, g *Group){
 		"Abort":      func(p *Parked, _ *Group) { p.Abort() },
 		"timeout":    func(p *Parked, _ *Group) { p.expired() },
@@ -368,13 +368,13 @@ func TestAParkedAnswerThatIsNotReadEndsOverHTTP2(t *testing.T) {
 			}
 			testkit.Until(t, "the end", func() bool { return s.Parked() == 0 })
 			if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-				t.Error("the client takes the answer for complete")
+				t.Error("the client takes the response for complete")
 			}
 		})
 	}
 }
 
-// A body that is refused because of a status that the handler has sent before Park is told, and the answer is that of a handler.
+// A body that is refused because of a status that the handler has sent before Park is told, and the response is that of a handler.
 func TestAStatusBeforeParkForbidsABodyOverHTTP2(t *testing.T) {
 	outcome := make(chan error, 1)
 	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

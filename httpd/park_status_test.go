@@ -34,7 +34,7 @@ func TestABodyThatTheStatusForbidsIsRefused(t *testing.T) {
 		c.send(get("/", "Connection: close\r\n"))
 		testkit.Must(t, testkit.Await(t, parked, "the next request").Close())
 		if text := c.rest(); strings.Count(text, "HTTP/1.1 ") != 2 || strings.Contains(text, "text") {
-			t.Errorf("status %d: the answers are %q", status, text)
+			t.Errorf("status %d: the responses are %q", status, text)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func parking(t *testing.T, cfg *ParkConfig) (handler http.HandlerFunc, parked ch
 	}, parked
 }
 
-// write writes to a parked answer, which accepts it.
+// write writes to a parked response, which accepts it.
 func write(t *testing.T, p *Parked, text string) {
 	t.Helper()
 	if n, err := p.WriteString(text); n != len(text) || err != nil {
@@ -37,11 +37,11 @@ func write(t *testing.T, p *Parked, text string) {
 	}
 }
 
-// A step is a part of what a handler does for an answer.
+// A step is a part of what a handler does for a response.
 type step func(w http.ResponseWriter)
 
-// answerSteps are the steps of answers, by name.
-func answerSteps() map[string][]step {
+// responseSteps are the steps of responses, by name.
+func responseSteps() map[string][]step {
 	text := func(text string) step { return func(w http.ResponseWriter) { _, _ = io.WriteString(w, text) } }
 	flush := func(w http.ResponseWriter) { w.(http.Flusher).Flush() }
 	status := func(n int) step { return func(w http.ResponseWriter) { w.WriteHeader(n) } }
@@ -102,14 +102,14 @@ func stepping(t *testing.T, rows map[string][]step, first int, parked chan func(
 	}
 }
 
-// The answer of a parked request is, byte by byte, that of a handler which does the same without parking.
-func TestAParkedAnswerIsThatOfAHandler(t *testing.T) {
+// The response of a parked request is, byte by byte, that of a handler which does the same without parking.
+func TestAParkedResponseIsThatOfAHandler(t *testing.T) {
 	requests := map[string]string{
 		"1.1": get("/"), "HEAD": strings.Replace(get("/"), "GET", "HEAD", 1), "1.0": "GET / HTTP/1.0\r\n\r\n",
 		"1.0 keep-alive": "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "close": get("/", "Connection: close\r\n"),
 		"a body": post("/", "Content-Length: 3\r\n") + "abc",
 	}
-	rows := answerSteps()
+	rows := responseSteps()
 	for first := range 2 {
 		parked := make(chan func(), 1)
 		addr := start(t, &Server{Handler: stepping(t, rows, first, parked)})
@@ -134,7 +134,7 @@ func TestAParkedAnswerIsThatOfAHandler(t *testing.T) {
 	}
 }
 
-// A parked request holds no goroutine; other requests, also more than there are workers, are served, and each answer goes to its client.
+// A parked request holds no goroutine; other requests, also more than there are workers, are served, and each response goes to its client.
 func TestParkedRequestsHoldNoWorker(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		const n = 40
@@ -156,7 +156,7 @@ func TestParkedRequestsHoldNoWorker(t *testing.T) {
 		testkit.WantEqual(t, "parked requests", s.Parked(), n)
 		other := dial(t, addr)
 		other.send(get("/quick"))
-		other.answer()
+		other.response()
 		for i, p := range all {
 			go func() {
 				write(t, p, fmt.Sprint(i))
@@ -164,15 +164,15 @@ func TestParkedRequestsHoldNoWorker(t *testing.T) {
 			}()
 		}
 		for i, c := range clients {
-			if a := c.answer(); a.body != fmt.Sprint(i) {
-				t.Errorf("client %d got %q", i, a.body)
+			if resp := c.response(); resp.body != fmt.Sprint(i) {
+				t.Errorf("client %d got %q", i, resp.body)
 			}
 		}
 		testkit.Until(t, "the end of all", func() bool { return s.Parked() == 0 })
 	})
 }
 
-// The requests that follow a parked one on its connection are answered after it, also when they arrive meanwhile.
+// The requests that follow a parked one on its connection are served after it, also when they arrive meanwhile.
 func TestRequestsAfterAParkedOneWaitForIt(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		handler, parked := parking(t, nil)
@@ -186,8 +186,8 @@ func TestRequestsAfterAParkedOneWaitForIt(t *testing.T) {
 		c := dial(t, addr)
 		c.send(get("/a") + get("/park1") + get("/b") + get("/park2"))
 		for round := range 3 {
-			if a := c.answer(); a.body != []string{"/a", "/b", "/c"}[round] {
-				t.Errorf("the answer is %q", a.body)
+			if resp := c.response(); resp.body != []string{"/a", "/b", "/c"}[round] {
+				t.Errorf("the response is %q", resp.body)
 			}
 			if round == 2 {
 				break
@@ -197,17 +197,17 @@ func TestRequestsAfterAParkedOneWaitForIt(t *testing.T) {
 			write(t, p, "parked")
 			testkit.Must(t, p.Notify(func(error) {}))
 			testkit.Must(t, p.Close())
-			if a := c.answer(); a.body != "parked" {
-				t.Errorf("the answer is %q", a.body)
+			if resp := c.response(); resp.body != "parked" {
+				t.Errorf("the response is %q", resp.body)
 			}
 		}
-		c.answer() // the second /c
+		c.response() // the second /c
 		testkit.WantEqual(t, "parked requests", s.Parked(), 0)
 	})
 }
 
 // After the end of a Parked, also in a later request of its connection, its methods fail and change nothing.
-func TestAParkedAnswerIsOverWithItsEnd(t *testing.T) {
+func TestAParkedResponseIsOverWithItsEnd(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		handler, parked := parking(t, nil)
 		addr := serve(t, s, handler)
@@ -237,8 +237,8 @@ func TestAParkedAnswerIsOverWithItsEnd(t *testing.T) {
 		late(first)
 		testkit.Must(t, second.Close())
 		for _, want := range []string{"", "second"} {
-			if a := c.answer(); a.body != want || a.header.Get("X-Late") != "" || a.status != http.StatusOK {
-				t.Errorf("the answer is %v, want %q", a, want)
+			if resp := c.response(); resp.body != want || resp.header.Get("X-Late") != "" || resp.status != http.StatusOK {
+				t.Errorf("the response is %v, want %q", resp, want)
 			}
 		}
 	})
@@ -276,8 +276,8 @@ func TestTheResponseWriterOfAParkedRequestIsOver(t *testing.T) {
 		p := testkit.Await(t, parked, "the request")
 		write(t, p, "p")
 		testkit.Must(t, p.Close())
-		if a := c.answer(); a.body != "p" || a.status != http.StatusOK || a.header.Get("X-Late") != "" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.body != "p" || resp.status != http.StatusOK || resp.header.Get("X-Late") != "" {
+			t.Errorf("the response is %v", resp)
 		}
 		if text := logged.String(); !strings.Contains(text, "response.Write on parked response from") || !strings.Contains(text, "response.WriteHeader on parked") {
 			t.Errorf("the log is %q", text)
@@ -316,12 +316,12 @@ func TestParkRefusesWhatItCannotPark(t *testing.T) {
 		})
 		c := dial(t, addr)
 		c.send(get("/"))
-		c.answer()
+		c.response()
 		c.send(get("/late"))
-		c.answer()
+		c.response()
 		c.send(get("/wrapped"))
-		if a := c.answer(); a.body != "wrapped" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.body != "wrapped" {
+			t.Errorf("the response is %v", resp)
 		}
 		c.send(get("/hijacked"))
 		c.wantEnd()
@@ -353,7 +353,7 @@ func timing(t *testing.T, s *Server) (clock *testkit.Clock, parked chan *Parked,
 	})
 }
 
-// A Parked that is not closed in time is answered 503, or cut off if its answer has begun.
+// The response of a Parked that is not closed in time is 503, or is cut off if it has begun.
 func TestAParkedRequestHasATimeout(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		clock, parked, addr := timing(t, s)
@@ -364,7 +364,7 @@ func TestAParkedRequestHasATimeout(t *testing.T) {
 		testkit.Must(t, p.FlushError()) // it is open
 		pass(t, s, clock, time.Second)
 		if text := c.rest(); strings.HasSuffix(text, "0\r\n\r\n") || !strings.Contains(text, "X-Own") {
-			t.Errorf("an answer that has begun is %q", text)
+			t.Errorf("a response that has begun is %q", text)
 		}
 		_, err := p.WriteString("x")
 		testkit.WantErr(t, err, ErrEnded)
@@ -375,23 +375,23 @@ func TestAParkedRequestHasATimeout(t *testing.T) {
 		p = testkit.Await(t, parked, "the request")
 		p.Header().Set("Content-Length", "1")
 		pass(t, s, clock, DefaultParkTimeout)
-		if a := c.answer(); a.status != http.StatusServiceUnavailable || a.header.Get("X-Own") != "" || a.closes {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.status != http.StatusServiceUnavailable || resp.header.Get("X-Own") != "" || resp.closes {
+			t.Errorf("the response is %v", resp)
 		}
 		testkit.WantErr(t, p.Close(), os.ErrDeadlineExceeded)
 	})
 }
 
-// OnTimeout completes the answer, or lets it go on without a timeout. With a negative Timeout there is none.
-func TestOnTimeoutAnswersAParkedRequest(t *testing.T) {
+// OnTimeout completes the response, or lets it go on without a timeout. With a negative Timeout there is none.
+func TestOnTimeoutCompletesAParkedRequest(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		clock, parked, addr := timing(t, s)
 		c := dial(t, addr)
 		c.send(get("/204"))
 		testkit.Await(t, parked, "the request")
 		pass(t, s, clock, 5*time.Second)
-		if a := c.answer(); a.status != http.StatusNoContent || a.closes {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.status != http.StatusNoContent || resp.closes {
+			t.Errorf("the response is %v", resp)
 		}
 		c.send(get("/on"))
 		p := testkit.Await(t, parked, "the request")
@@ -400,19 +400,19 @@ func TestOnTimeoutAnswersAParkedRequest(t *testing.T) {
 		pass(t, s, clock, 10*DefaultParkTimeout)
 		write(t, p, "and more")
 		testkit.Must(t, p.Close())
-		if a := c.answer(); a.body != "more and more" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.body != "more and more" {
+			t.Errorf("the response is %v", resp)
 		}
 		c.send(get("/none"))
 		p = testkit.Await(t, parked, "the request")
 		pass(t, s, clock, 1000*time.Hour)
 		testkit.Must(t, p.Close())
-		c.answer()
+		c.response()
 	})
 }
 
-// A handler that panics after Park cuts the answer off, as one does that has not called it.
-func TestAPanicAfterParkCutsTheAnswerOff(t *testing.T) {
+// A handler that panics after Park cuts the response off, as one does that has not called it.
+func TestAPanicAfterParkCutsTheResponseOff(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		parked := make(chan *Parked, 1)
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
@@ -434,7 +434,7 @@ func TestAPanicAfterParkCutsTheAnswerOff(t *testing.T) {
 			p := testkit.Await(t, parked, "the request")
 			var text string
 			if path == "/closed" {
-				text = c.answer().body
+				text = c.response().body
 			} else {
 				text = c.rest()
 				testkit.Until(t, "the end", func() bool { return errors.Is(p.FlushError(), ErrEnded) })

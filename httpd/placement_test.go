@@ -66,7 +66,7 @@ func (c *client) head() string {
 // rest reads until the end of the connection, whatever the end is.
 func (c *client) rest() string {
 	c.t.Helper()
-	b, _ := io.ReadAll(c.r) // a part of an answer may be followed by a reset
+	b, _ := io.ReadAll(c.r) // a part of a response may be followed by a reset
 	return string(b)
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// The bodies of requests and answers are limited by the fields of package server, and an invalid limit is an error of Serve.
+// The bodies of requests and responses are limited by the fields of package server, and an invalid limit is an error of Serve.
 func TestTheRatesOfConnectionsAreLimited(t *testing.T) {
 	clock := testkit.NewClock()
 	limit := server.RateLimit{BytesPerSecond: 1000, Burst: 1000}
@@ -37,23 +37,23 @@ func TestTheRatesOfConnectionsAreLimited(t *testing.T) {
 			go func() { served <- s.Serve(l) }()
 			began := clock.Now()
 			body := strings.Repeat("x", 5000)
-			answered := make(chan string, 1)
+			responded := make(chan string, 1)
 			go func() {
 				tr := &http.Transport{DisableKeepAlives: true}
 				resp, err := (&http.Client{Transport: tr}).Post("http://"+l.Addr().String()+"/", "text/plain", strings.NewReader(body))
 				if err != nil {
-					answered <- err.Error()
+					responded <- err.Error()
 					return
 				}
 				got, _ := io.ReadAll(resp.Body) // compared below
 				_ = resp.Body.Close()           // it was read
-				answered <- string(got)
+				responded <- string(got)
 			}()
-			testkit.Until(t, "the answer", func() bool {
+			testkit.Until(t, "the response", func() bool {
 				clock.Advance(100 * time.Millisecond)
-				return len(answered) > 0
+				return len(responded) > 0
 			})
-			testkit.WantEqual(t, "the answer", <-answered, body)
+			testkit.WantEqual(t, "the response", <-responded, body)
 			if passed := clock.Now() - began; passed < 3*time.Second {
 				t.Errorf("it took %v", passed)
 			}

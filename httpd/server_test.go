@@ -17,7 +17,7 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-func TestRequestsOfAConnectionAreAnsweredInTheirOrder(t *testing.T) {
+func TestRequestsOfAConnectionAreServedInTheirOrder(t *testing.T) {
 	addr := start(t, &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		fmt.Fprint(w, req.URL.Path)
 	})})
@@ -28,15 +28,15 @@ func TestRequestsOfAConnectionAreAnsweredInTheirOrder(t *testing.T) {
 	}
 	go func() { _, _ = io.WriteString(c, all.String()) }() // a failure is seen by the reader
 	for i := range 500 {
-		if a := c.answer(); a.body != fmt.Sprintf("/%d", i) {
-			t.Fatalf("answer %d is %q", i, a.body)
+		if resp := c.response(); resp.body != fmt.Sprintf("/%d", i) {
+			t.Fatalf("response %d is %q", i, resp.body)
 		}
 	}
 }
 
 func TestDeadlinesHoldInTotal(t *testing.T) {
 	clock := testkit.NewClock()
-	s := &Server{Handler: http.HandlerFunc(answers), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}}
+	s := &Server{Handler: http.HandlerFunc(serveByPath), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, LoopConfig: &event.Config{Clock: clock}}
 	addr := start(t, s)
 	for _, row := range []struct {
 		name, input string
@@ -52,7 +52,7 @@ func TestDeadlinesHoldInTotal(t *testing.T) {
 			c := dial(t, addr)
 			c.send(row.input)
 			if strings.HasPrefix(row.input, get("/empty")) {
-				c.answer()
+				c.response()
 			}
 			ended := make(chan struct{})
 			go func() { _, _ = io.ReadAll(c.r); close(ended) }() // until the end
@@ -79,7 +79,7 @@ func TestConnStateReportsWhatNetHTTPReports(t *testing.T) {
 	var mu sync.Mutex
 	var states []string
 	ended := make(chan struct{}, 10)
-	addr := start(t, &Server{Handler: http.HandlerFunc(answers), ConnState: func(_ net.Conn, state http.ConnState) {
+	addr := start(t, &Server{Handler: http.HandlerFunc(serveByPath), ConnState: func(_ net.Conn, state http.ConnState) {
 		mu.Lock()
 		states = append(states, state.String())
 		mu.Unlock()
@@ -89,9 +89,9 @@ func TestConnStateReportsWhatNetHTTPReports(t *testing.T) {
 	}})
 	c := dial(t, addr)
 	c.send(get("/empty"))
-	c.answer()
+	c.response()
 	c.send(get("/close"))
-	c.answer()
+	c.response()
 	c.wantEnd()
 	_ = c.Close() // so that the server's close ends
 	testkit.Await(t, ended, "the end of the connection")
@@ -108,12 +108,12 @@ func TestAPanicEndsItsConnectionAlone(t *testing.T) {
 		if req.URL.Path == "/panic" {
 			panic("on purpose")
 		}
-		answers(w, req)
+		serveByPath(w, req)
 	})}
 	addr := start(t, s)
 	other := dial(t, addr)
 	other.send(get("/empty"))
-	other.answer()
+	other.response()
 	c := dial(t, addr)
 	c.send(get("/panic"))
 	c.wantEnd()
@@ -121,7 +121,7 @@ func TestAPanicEndsItsConnectionAlone(t *testing.T) {
 		t.Errorf("the log is %q", text)
 	}
 	other.send(get("/empty"))
-	other.answer()
+	other.response()
 }
 
 func TestShutdownWaitsForRequestsAndClosesIdleConnectionsAtOnce(t *testing.T) {
@@ -136,7 +136,7 @@ func TestShutdownWaitsForRequestsAndClosesIdleConnectionsAtOnce(t *testing.T) {
 	addr := start(t, s)
 	idle, busy := dial(t, addr), dial(t, addr)
 	idle.send(get("/empty"))
-	idle.answer()
+	idle.response()
 	busy.send(get("/wait"))
 	testkit.Await(t, begun, "the request")
 	called := make(chan struct{})
@@ -151,8 +151,8 @@ func TestShutdownWaitsForRequestsAndClosesIdleConnectionsAtOnce(t *testing.T) {
 	default:
 	}
 	close(goOn)
-	if a := busy.answer(); a.body != "done" || !a.closes {
-		t.Errorf("the answer is %q, and announces the end of the connection: %v", a.body, a.closes)
+	if resp := busy.response(); resp.body != "done" || !resp.closes {
+		t.Errorf("the response is %q, and announces the end of the connection: %v", resp.body, resp.closes)
 	}
 	busy.wantEnd()
 	_ = busy.Close() // so that the server's close ends
@@ -190,7 +190,7 @@ func TestTheContextOfARequestEnds(t *testing.T) {
 	}
 	t.Run("when the handler has returned", func(t *testing.T) {
 		goOn <- struct{}{}
-		c.answer()
+		c.response()
 		testkit.Await(t, child.Done(), "the end of a context that is derived from it")
 		if !errors.Is(ctx.Err(), context.Canceled) || context.Cause(ctx) == nil {
 			t.Errorf("its error is %v, and the cause %v", ctx.Err(), context.Cause(ctx))
@@ -220,7 +220,7 @@ func TestHTTP2IsServedByNetHTTP(t *testing.T) {
 	got, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close() // it was read
 	if err != nil || string(got) != "HTTP/2.0 body <nil>" {
-		t.Errorf("the answer is %q, %v", got, err)
+		t.Errorf("the response is %q, %v", got, err)
 	}
 	if testkit.Full() { // net/http waits for a second after GOAWAY
 		testkit.Must(t, s.Shutdown(context.Background()))
@@ -239,7 +239,7 @@ func TestHTTPSIsServedOnTheLoops(t *testing.T) {
 		got, err := io.ReadAll(resp.Body)
 		_ = resp.Body.Close() // it was read
 		if err != nil || string(got) != "HTTP/1.1 true" {
-			t.Errorf("the answer is %q, %v", got, err)
+			t.Errorf("the response is %q, %v", got, err)
 		}
 	}
 }
@@ -323,11 +323,11 @@ func TestHundredsOfHandlersMayWait(t *testing.T) {
 	testkit.Within(t, "the begin of all handlers", begun.Wait)
 	c := dial(t, addr)
 	c.send(get("/"))
-	c.answer()
+	c.response()
 	close(goOn)
 	for _, c := range clients {
-		if a := c.answer(); a.body != "done" {
-			t.Fatalf("the answer is %q", a.body)
+		if resp := c.response(); resp.body != "done" {
+			t.Fatalf("the response is %q", resp.body)
 		}
 	}
 }

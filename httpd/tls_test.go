@@ -87,8 +87,8 @@ func TestClientCertificates(t *testing.T) {
 		config.Certificates = []tls.Certificate{cert}
 		c := dialTLS(t, addr, config)
 		c.send(get("/"))
-		if a := c.answer(); a.body != "client1" {
-			t.Errorf("the answer is %q", a.body)
+		if resp := c.response(); resp.body != "client1" {
+			t.Errorf("the response is %q", resp.body)
 		}
 		config = config.Clone()
 		config.Certificates = nil
@@ -105,16 +105,16 @@ func TestClientCertificates(t *testing.T) {
 
 // A client that speaks HTTP to a server with TLS is told so, as by net/http, however it sends its request, and other clients are not concerned.
 func TestPlainHTTPToTheTLSPortIsRefused(t *testing.T) {
-	theirs := httptest.NewUnstartedServer(http.HandlerFunc(answers))
+	theirs := httptest.NewUnstartedServer(http.HandlerFunc(serveByPath))
 	theirs.Config.ErrorLog = log.New(io.Discard, "", 0)
 	theirs.StartTLS()
 	defer theirs.Close()
-	addr, config := serveTLS(t, &Server{Handler: http.HandlerFunc(answers)})
+	addr, config := serveTLS(t, &Server{Handler: http.HandlerFunc(serveByPath)})
 	talk := func(addr, input string, n int) string {
 		c := dial(t, addr)
 		for i := 0; i < len(input); i += n {
 			if _, err := io.WriteString(c, input[i:min(i+n, len(input))]); err != nil {
-				break // it has answered
+				break // it has responded
 			}
 		}
 		return c.rest()
@@ -124,13 +124,13 @@ func TestPlainHTTPToTheTLSPortIsRefused(t *testing.T) {
 		want := talk(theirs.Listener.Addr().String(), request, len(request))
 		for _, n := range []int{1, 4, 5, len(request)} {
 			if got := talk(addr, request, n); got != want {
-				t.Errorf("%s in pieces of %d bytes is answered with %q, and by net/http with %q", method, n, got, want)
+				t.Errorf("the response to %s in pieces of %d bytes is %q, and that of net/http %q", method, n, got, want)
 			}
 		}
 	}
 	body := strings.Repeat("x", 1<<20)
 	if got := talk(addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body), 16<<10); !strings.HasPrefix(got, "HTTP/1.0 400 ") {
-		t.Errorf("a long request is answered with %q", got)
+		t.Errorf("the response to a long request is %q", got)
 	}
 	c := dial(t, addr)
 	c.send("GET")
@@ -138,8 +138,8 @@ func TestPlainHTTPToTheTLSPortIsRefused(t *testing.T) {
 	c.wantEnd()
 	other := dialTLS(t, addr, config)
 	other.send(get("/size?n=5"))
-	if a := other.answer(); a.body != "xxxxx" {
-		t.Errorf("another client is answered with %v", a)
+	if resp := other.response(); resp.body != "xxxxx" {
+		t.Errorf("the response to another client is %v", resp)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestProtocolsAreNegotiated(t *testing.T) {
 		{"only HTTP/2", http2, nil, []string{"h2", "http/1.1"}, "h2"},
 		{"NextProtos", nil, []string{"http/1.1"}, []string{"h2", "http/1.1"}, "http/1.1"},
 	} {
-		s := &Server{Handler: http.HandlerFunc(answers), Protocols: row.protocols, TLSConfig: &tls.Config{NextProtos: row.next}}
+		s := &Server{Handler: http.HandlerFunc(serveByPath), Protocols: row.protocols, TLSConfig: &tls.Config{NextProtos: row.next}}
 		addr, config := serveTLS(t, s)
 		config.NextProtos = row.offered
 		c := dialTLS(t, addr, config)
@@ -171,8 +171,8 @@ func TestProtocolsAreNegotiated(t *testing.T) {
 		}
 		if row.want != "h2" {
 			c.send(get("/size?n=5"))
-			if a := c.answer(); a.body != "xxxxx" {
-				t.Errorf("%s: the answer is %v", row.name, a)
+			if resp := c.response(); resp.body != "xxxxx" {
+				t.Errorf("%s: the response is %v", row.name, resp)
 			}
 		}
 	}
@@ -203,8 +203,8 @@ func TestHTTPSIsServedAsHTTP(t *testing.T) {
 		c := dialTLS(t, addr, config)
 		c.send(get("/file") + post("/echo", "Content-Length: 5\r\n") + "hello" + get("/file"))
 		for _, want := range []string{string(content), "hello", string(content)} {
-			if a := c.answer(); a.body != want {
-				t.Errorf("the answer has %d bytes, not %d", len(a.body), len(want))
+			if resp := c.response(); resp.body != want {
+				t.Errorf("the response has %d bytes, not %d", len(resp.body), len(want))
 			}
 		}
 		c.send(get("/hijack") + "raw")

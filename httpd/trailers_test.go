@@ -21,14 +21,14 @@ func TestTheTrailerOfARequestIsReadAfterItsBody(t *testing.T) {
 		})
 		c := dial(t, addr)
 		c.send(post("/", "Transfer-Encoding: chunked\r\nTrailer: A, B\r\n") + "5\r\nhello\r\n0\r\nA: 1\r\nA: 2\r\nUnannounced: 3\r\n\r\n")
-		if a := c.answer(); a.body != "map[A:[] B:[]] map[A:[1 2] B:[] Unannounced:[3]] <nil>" {
-			t.Errorf("the answer is %q", a.body)
+		if resp := c.response(); resp.body != "map[A:[] B:[]] map[A:[1 2] B:[] Unannounced:[3]] <nil>" {
+			t.Errorf("the response is %q", resp.body)
 		}
 	})
 }
 
 // A trailer is sent with chunks only: not in HTTP/1.0, nor to a HEAD, and neither are fields that determine the framing.
-func TestTheTrailerOfAnAnswer(t *testing.T) {
+func TestTheTrailerOfAResponse(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		addr := serve(t, s, func(w http.ResponseWriter, req *http.Request) {
 			h := w.Header()
@@ -49,16 +49,16 @@ func TestTheTrailerOfAnAnswer(t *testing.T) {
 			first, rest, _ := strings.Cut(text, "0\r\n")
 			end, rest, _ := strings.Cut(rest, "\r\n\r\n")
 			if !strings.Contains(first, "\r\nTrailer: A, Transfer-Encoding\r\n") || !strings.HasSuffix(first, "\r\n\r\n4\r\nbody\r\n") || end != "A: 1\r\nB: 3" && end != "A: 1\r\nB: 3\r\nContent-Length: 4" {
-				t.Errorf("%s: the answer is %q, and the trailer %q", path, first, end)
+				t.Errorf("%s: the response is %q, and the trailer %q", path, first, end)
 			}
 			if strings.Contains(rest, "A: 1") || strings.Contains(rest, "B: 3") || !strings.HasSuffix(rest, "\r\n\r\nbody") {
-				t.Errorf("%s: the answers to HEAD and in HTTP/1.0 are %q", path, rest)
+				t.Errorf("%s: the responses to HEAD and in HTTP/1.0 are %q", path, rest)
 			}
 		}
 	})
 }
 
-// http.TimeoutHandler answers in place of a handler that takes too long, and passes the answer of one that does not, and its panic.
+// http.TimeoutHandler responds in place of a handler that takes too long, and passes the response of one that does not, and its panic.
 func TestTimeoutHandler(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		goOn, ended := make(chan struct{}), make(chan error, 1)
@@ -79,8 +79,8 @@ func TestTimeoutHandler(t *testing.T) {
 		addr := start(t, s)
 		c := dial(t, addr)
 		c.send(get("/slow"))
-		if a := c.answer(); a.status != http.StatusServiceUnavailable || a.body != "timed out" {
-			t.Errorf("the answer is %v", a)
+		if resp := c.response(); resp.status != http.StatusServiceUnavailable || resp.body != "timed out" {
+			t.Errorf("the response is %v", resp)
 		}
 		close(goOn)
 		if err := testkit.Await(t, ended, "the handler"); err != http.ErrHandlerTimeout {
@@ -88,17 +88,17 @@ func TestTimeoutHandler(t *testing.T) {
 		}
 		for range 20 { // the machine may be slow
 			c.send(get("/"))
-			if a := c.answer(); a.status == http.StatusOK && a.body == "in time" && a.header.Get("A") == "b" {
+			if resp := c.response(); resp.status == http.StatusOK && resp.body == "in time" && resp.header.Get("A") == "b" {
 				c.send(get("/panic"))
 				c.rest()
 				return
 			}
 		}
-		t.Error("no answer came in time")
+		t.Error("no response came in time")
 	})
 }
 
-// The end of a connection, the length and the type of an answer are decided as in net/http.
+// The end of a connection, the length and the type of a response are decided as in net/http.
 func TestFramingIsThatOfNetHTTP(t *testing.T) {
 	somePlacement(t, func(t *testing.T, s *Server) {
 		theirs, ours := startPeers(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -14,7 +14,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// shout is a handler of another protocol: it answers with the input in upper case.
+// shout is a handler of another protocol: it responds with the input in upper case.
 var shout = server.HandlerFunc(func(c *server.Conn, p []byte) (int, error) {
 	return c.Write([]byte(strings.ToUpper(string(p))))
 })
@@ -54,7 +54,7 @@ func TestUpgradePassesTheConnectionToAnotherHandler(t *testing.T) {
 				testkit.Must(t, err)
 				testkit.Must(t, resp.Body.Close())
 				if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "shout" || resp.Header.Get("X-Set-Before") != "yes" {
-					t.Errorf("the answer is %v", resp)
+					t.Errorf("the response is %v", resp)
 				}
 				clients = append(clients, c)
 				c.want("SAME READ")
@@ -76,7 +76,7 @@ func (c *client) want(text string) {
 	}
 }
 
-// The request is answered otherwise, and its connection serves the next one.
+// The handler responds to the request otherwise, and its connection serves the next one.
 func TestUpgradeIsRefused(t *testing.T) {
 	hidden := func(w http.ResponseWriter) http.ResponseWriter { return struct{ http.ResponseWriter }{w} }
 	refusal := errors.New("of the test")
@@ -88,7 +88,7 @@ func TestUpgradeIsRefused(t *testing.T) {
 		"wrapper without Unwrap": {upgradeRequest, func(w http.ResponseWriter) error { return upgradeToShout(hidden(w)) }, http.ErrNotSupported},
 		"HTTP/1.0":               {"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", upgradeToShout, http.ErrNotSupported},
 		"unread body":            {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nxy", upgradeToShout, http.ErrNotSupported},
-		"answer has begun": {upgradeRequest, func(w http.ResponseWriter) error {
+		"response has begun": {upgradeRequest, func(w http.ResponseWriter) error {
 			w.WriteHeader(http.StatusTeapot)
 			return upgradeToShout(w)
 		}, http.ErrNotSupported},
@@ -108,8 +108,8 @@ func TestUpgradeIsRefused(t *testing.T) {
 			c := dial(t, addr)
 			for range 2 {
 				c.send(test.request)
-				if a := c.answer(); a.status != http.StatusTeapot {
-					t.Fatalf("status %d", a.status)
+				if resp := c.response(); resp.status != http.StatusTeapot {
+					t.Fatalf("status %d", resp.status)
 				}
 			}
 		})
@@ -153,7 +153,7 @@ func TestAPanicAfterUpgradeEndsTheConnection(t *testing.T) {
 	}
 }
 
-// The request that has begun is answered with an error, since the shutdown would not know the new handler.
+// Upgrade fails during a Shutdown, which would not know the new handler. The handler of the request then sends its response.
 func TestUpgradeIsRefusedInAShutdown(t *testing.T) {
 	begun, release := make(chan struct{}), make(chan struct{})
 	s := &Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -169,8 +169,8 @@ func TestUpgradeIsRefusedInAShutdown(t *testing.T) {
 	go func() { done <- s.Shutdown(context.Background()) }()
 	testkit.Until(t, "the shutdown", s.isClosed)
 	close(release)
-	if a := c.answer(); a.status != http.StatusServiceUnavailable || !a.closes {
-		t.Errorf("the answer is %+v", a)
+	if resp := c.response(); resp.status != http.StatusServiceUnavailable || !resp.closes {
+		t.Errorf("the response is %+v", resp)
 	}
 	c.wantEnd()
 	testkit.Must(t, c.Close())

@@ -51,7 +51,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// check makes the same requests to both servers, and compares the answers.
+// check makes the same requests to both servers, and compares the responses.
 func check(t *testing.T, urls map[string]string, requests ...string) {
 	t.Helper()
 	for _, r := range requests {
@@ -138,7 +138,7 @@ func TestEcho(t *testing.T) {
 	check(t, serve(t, e), requests...)
 }
 
-// stream writes an answer in parts.
+// stream writes a response in parts.
 func stream(w http.ResponseWriter, _ *http.Request) {
 	rc := http.NewResponseController(w)
 	for n := range 3 {

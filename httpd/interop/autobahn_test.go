@@ -121,7 +121,7 @@ func openSocket(t *testing.T, addr, path string) net.Conn {
 	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(head.String())), nil) //nolint:bodyclose // it has none
 	testkit.Must(t, err)
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
-		t.Fatalf("the answer to the handshake is %q", head.String())
+		t.Fatalf("the response to the handshake is %q", head.String())
 	}
 	return nc
 }

@@ -111,7 +111,7 @@ func (d *deployment) replace() {
 	d.start()
 }
 
-// result answers to the page, and passes on what the page has posted.
+// result responds to the page, and passes on what the page has posted.
 func result(t *testing.T, results chan<- string) http.HandlerFunc {
 	return func(_ http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)

@@ -47,7 +47,7 @@ func TestCurl(t *testing.T) {
 		})
 	}
 	if head := output(t, nil, "curl", "-q", "-s", "-I", "--noproxy", "*", plain+"/content"); !strings.HasPrefix(head, "HTTP/1.1 200 OK\r\n") || !strings.Contains(head, fmt.Sprintf("Content-Length: %d\r\n", len(content))) {
-		t.Errorf("the answer to HEAD is %q", head)
+		t.Errorf("the response to HEAD is %q", head)
 	}
 }
 

@@ -118,7 +118,7 @@ func background(t *testing.T, socket, name string, args ...string) {
 	})
 }
 
-// handler answers with what the tests look at.
+// handler responds with what the tests look at.
 func handler(t *testing.T) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/hello", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") }) // the client sees it

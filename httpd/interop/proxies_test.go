@@ -108,7 +108,7 @@ func TestHAProxyInFront(t *testing.T) {
 	testProxy(t, client, dial)
 }
 
-// ask makes a request, and returns the status and the body of the answer.
+// ask makes a request, and returns the status and the body of the response.
 func ask(t *testing.T, client *http.Client, method, path string, body io.Reader) (int, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, "http://proxy"+path, body)
@@ -144,12 +144,12 @@ func testProxy(t *testing.T, client *http.Client, dial func() net.Conn) {
 					want = ""
 				}
 				if status, got := ask(t, client, http.MethodPost, "/echo", body); status != http.StatusOK || got != want {
-					t.Errorf("%s: the answer is %d with %d bytes", name, status, len(got))
+					t.Errorf("%s: the response is %d with %d bytes", name, status, len(got))
 				}
 			}
 		}
 	})
-	t.Run("answers", func(t *testing.T) {
+	t.Run("responses", func(t *testing.T) {
 		if _, body := ask(t, client, http.MethodGet, "/pieces", nil); strings.Count(body, "\n") != 5 {
 			t.Errorf("in pieces: %q", body)
 		}
@@ -163,7 +163,7 @@ func testProxy(t *testing.T, client *http.Client, dial func() net.Conn) {
 	t.Run("a chunked body passes while it is sent", func(t *testing.T) {
 		nc := dial()
 		r := bufio.NewReader(nc)
-		fmt.Fprint(nc, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n") // the answer shows it
+		fmt.Fprint(nc, "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n") // the response shows it
 		for i := range 10 {
 			fmt.Fprintf(nc, "2\r\n%d\n\r\n", i) // as above
 			time.Sleep(time.Millisecond)        // so that the pieces arrive separately
@@ -173,7 +173,7 @@ func testProxy(t *testing.T, client *http.Client, dial func() net.Conn) {
 		testkit.Must(t, err)
 		defer func() { _ = resp.Body.Close() }() // it was read
 		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n" {
-			t.Errorf("the answer is %q, %v", body, err)
+			t.Errorf("the response is %q, %v", body, err)
 		}
 	})
 	t.Run("an upgrade", func(t *testing.T) { testUpgrade(t, dial()) })
@@ -183,17 +183,17 @@ func testProxy(t *testing.T, client *http.Client, dial func() net.Conn) {
 func testUpgrade(t *testing.T, nc net.Conn) {
 	t.Helper()
 	r := bufio.NewReader(nc)
-	fmt.Fprint(nc, "GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n") // the answer shows it
+	fmt.Fprint(nc, "GET /upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n") // the response shows it
 	resp, err := http.ReadResponse(r, nil)                                                             //nolint:bodyclose // the connection is closed
 	testkit.Must(t, err)
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("the answer is %v", resp.Status)
+		t.Fatalf("the response is %v", resp.Status)
 	}
 	for i := range 20 {
 		line := fmt.Sprintf("line %d\n", i)
 		_, _ = io.WriteString(nc, line) // as above
 		if got, err := r.ReadString('\n'); err != nil || got != line {
-			t.Fatalf("%q is answered with %q, %v", line, got, err)
+			t.Fatalf("the echo of %q is %q, %v", line, got, err)
 		}
 	}
 }
