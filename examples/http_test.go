@@ -33,7 +33,7 @@ func fetch(t *testing.T, client *http.Client, url string) (status int, header ht
 	return resp.StatusCode, resp.Header, body
 }
 
-func TestHTTPHelloAnswersWithTheHeadersOfNetHTTP(t *testing.T) {
+func TestHTTPHelloRespondsWithTheHeadersOfNetHTTP(t *testing.T) {
 	p := start(t, build(t, "httphello"), "-addr", "127.0.0.1:0")
 	theirs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") }))
 	defer theirs.Close()
@@ -48,7 +48,7 @@ func TestHTTPHelloAnswersWithTheHeadersOfNetHTTP(t *testing.T) {
 	testkit.Must(t, got.Write(&a))
 	testkit.Must(t, want.Write(&b))
 	if status != http.StatusOK || string(body) != "hello\n" || a.String() != b.String() {
-		t.Errorf("the answer is %d %q %q; the headers of net/http are %q", status, a.String(), body, b.String())
+		t.Errorf("the response is %d %q %q; the headers of net/http are %q", status, a.String(), body, b.String())
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/evmq/evmq/bench/internal/peertest"
 )
 
-// The lengths of all bytes of the answers to requests for / and /json, which README states.
+// The numbers of bytes of the responses to requests for / and /json, which README states.
 const helloLength, jsonLength = 122, 215
 
 // eachServer runs a test with all servers.
@@ -54,7 +54,7 @@ func (c *client) send(paths ...string) {
 	}
 }
 
-// expect reads an answer and requires its body, unless want is nil. It returns the header and the length that the header states.
+// expect reads a response and requires its body, unless want is nil. It returns the header and the length that the header states.
 func (c *client) expect(status int, want []byte) (http.Header, int64) {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.r, nil)
@@ -71,8 +71,8 @@ func (c *client) expect(status int, want []byte) (http.Header, int64) {
 	return resp.Header, resp.ContentLength
 }
 
-// TestEachPathIsAnsweredOnOneConnection with the body, and the type, that all servers have.
-func TestEachPathIsAnsweredOnOneConnection(t *testing.T) {
+// TestEachPathIsServedOnOneConnection with the body, and the type, that all servers have.
+func TestEachPathIsServedOnOneConnection(t *testing.T) {
 	eachServer(t, func(t *testing.T, name string) {
 		addr, _ := peertest.Start(t, name)
 		c := dial(t, addr)
@@ -94,8 +94,8 @@ func TestEachPathIsAnsweredOnOneConnection(t *testing.T) {
 	})
 }
 
-// TestAnswersHaveTheSameLength: a client that counts bytes can measure all servers.
-func TestAnswersHaveTheSameLength(t *testing.T) {
+// TestResponsesHaveTheSameLength: a client that counts bytes can measure all servers.
+func TestResponsesHaveTheSameLength(t *testing.T) {
 	eachServer(t, func(t *testing.T, name string) {
 		addr, _ := peertest.Start(t, name)
 		c := dial(t, addr)
@@ -106,14 +106,14 @@ func TestAnswersHaveTheSameLength(t *testing.T) {
 				t.Fatal(err)
 			}
 			if second := all[want:]; !bytes.HasPrefix(second, []byte("HTTP/1.1 200 ")) || !bytes.HasSuffix(second, []byte("\r\n\r\n"+httppeer.Hello)) {
-				t.Errorf("%s: the answer has not %d bytes: %q", path, want, all)
+				t.Errorf("%s: the response has not %d bytes: %q", path, want, all)
 			}
 		}
 	})
 }
 
-// TestPipelinedRequestsAreAnsweredInOrder, the slow ones included.
-func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+// TestPipelinedRequestsAreServedInOrder, the slow ones included.
+func TestPipelinedRequestsAreServedInOrder(t *testing.T) {
 	eachServer(t, func(t *testing.T, name string) {
 		addr, _ := peertest.Start(t, name)
 		c := dial(t, addr)

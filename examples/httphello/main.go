@@ -1,4 +1,4 @@
-// Httphello is an HTTP server that answers each request with "hello\n". A program of net/http that calls http.Serve needs no other change.
+// Httphello is an HTTP server that responds to each request with "hello\n". A program of net/http that calls http.Serve needs no other change.
 //
 //	go run ./examples/httphello
 //	curl -i http://127.0.0.1:8080/    # in another terminal

@@ -24,7 +24,7 @@ func main() {
 	// Without StreamRequestBody, a body is in memory before the handler is called.
 	s := &fasthttp.Server{
 		Handler: handler(o.File), StreamRequestBody: true, MaxRequestBodySize: math.MaxInt,
-		NoDefaultServerHeader: true, // so that its answers have the fields, and the length, of the others
+		NoDefaultServerHeader: true, // so that its responses have the fields, and the length, of the others
 	}
 	log.Fatal(s.Serve(ln))
 }
@@ -35,9 +35,9 @@ func handler(file string) fasthttp.RequestHandler {
 		case "/":
 			ctx.SetBodyString(httppeer.Hello)
 		case "/json":
-			answer(ctx, httppeer.JSON())
+			writeJSON(ctx, httppeer.JSON())
 		case "/db":
-			answer(ctx, httppeer.Query())
+			writeJSON(ctx, httppeer.Query())
 		case "/file":
 			fasthttp.ServeFileUncompressed(ctx, file)
 		case "/upload":
@@ -48,7 +48,7 @@ func handler(file string) fasthttp.RequestHandler {
 	}
 }
 
-func answer(ctx *fasthttp.RequestCtx, body []byte) {
+func writeJSON(ctx *fasthttp.RequestCtx, body []byte) {
 	ctx.SetContentType("application/json")
 	ctx.Response.SetBodyRaw(body)
 }

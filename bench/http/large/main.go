@@ -132,7 +132,7 @@ func client(addr, kind string, size int64) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = nc.Close() }() // the answer was read
+	defer func() { _ = nc.Close() }() // the response was read
 	began := time.Now()
 	if kind != "upload" {
 		_, err = io.WriteString(nc, "GET "+kind+" HTTP/1.1\r\nHost: x\r\n\r\n")
