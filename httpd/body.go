@@ -183,7 +183,7 @@ func (b *requestBody) decode(p, input []byte) (copied, used int, err error) {
 			if copied == len(p) {
 				return copied, used, nil
 			}
-			rest = rest[:min(len(rest), len(p)-copied)] // what is decoded is discarded
+			rest = rest[:min(len(rest), len(p)-copied)] // the caller discards all that is decoded, so it has to fit into p
 		}
 		data, n, err := b.chunks.Next(rest)
 		if n == 0 || err != nil {

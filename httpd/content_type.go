@@ -31,8 +31,8 @@ var contentBytes = func() (t [256]uint8) {
 	return t
 }()
 
-// contentType is http.DetectContentType, which compares the content with some fifty signatures, but finds sooner that a text or JSON is plain
-// text: when it has no control characters, and no signature begins as it does.
+// contentType returns what http.DetectContentType returns, which compares the content with some fifty signatures. It finds sooner that a text
+// or JSON is plain text: then there are no control characters, and no signature begins as the content does.
 func contentType(first []byte) string {
 	if isPlainText(first[:min(len(first), sniffed)]) {
 		return "text/plain; charset=utf-8"

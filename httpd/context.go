@@ -117,7 +117,7 @@ func (x *requestContext) Value(key any) any {
 	inner := x.inner
 	x.mu.Unlock()
 	if inner != nil {
-		return inner.Value(key) // for the key with which package context finds a parent that it can cancel children of without a goroutine
+		return inner.Value(key) // so that package context finds inner by a key of its own, and needs no goroutine to cancel its children
 	}
 	return x.base.Value(key)
 }

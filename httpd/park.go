@@ -149,7 +149,7 @@ func (r *response) park(p *Parked, cfg *ParkConfig) error {
 	x.park(p)
 	r.phase, r.buf, r.header, r.snapshot = phaseParked, nil, nil, nil
 	p.c.sc.SetTimeouts(server.Timeouts{Idle: server.Unlimited, Write: p.c.h.s.parkWriteTimeout(cfg.WriteTimeout)})
-	p.c.h.s.parked.Add(1) // before the handler, which may be told of the end of the connection
+	p.c.h.s.parked.Add(1) // before SetHandler, after which the end of the connection may be notified
 	if err := p.c.sc.SetHandler((*parkHandler)(p)); err != nil {
 		p.c.h.s.parked.Add(-1)
 		return err

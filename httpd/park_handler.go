@@ -12,7 +12,7 @@ type parkHandler Parked
 // pauseOfPark is the owner of the pause of a connection whose client has sent its next request.
 type pauseOfPark struct{}
 
-// Open is not called: SetHandler does not.
+// Open is not called, since SetHandler does not call it.
 func (*parkHandler) Open(*server.Conn) {}
 
 // Data keeps the next request until the response has ended. Until then, the connection is not read. A connection that was reset ends, which a

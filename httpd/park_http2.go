@@ -27,7 +27,7 @@ type http2Response struct {
 	left    int64               // bytes that may follow of a Content-Length; -1 without one
 	queue   []http2Write
 	pending int              // bytes that were queued and are not written, with http2WriteCost for each part
-	woken   chan struct{}    // receives a value when the goroutine of the request has to look again
+	woken   chan struct{}    // receives a value when the goroutine of the request has to look at the queue again
 	timer   event.ClockTimer // of Timeout; nil without
 	over    bool             // nothing is queued any more
 	aborted bool             // the stream is to be reset
@@ -171,7 +171,7 @@ func (a *http2Response) notify(done func(error)) error {
 	return nil
 }
 
-// wake makes the goroutine of the request look again.
+// wake makes the goroutine of the request look at the queue again.
 func (a *http2Response) wake() {
 	select {
 	case a.woken <- struct{}{}:

@@ -74,7 +74,7 @@ func (p *Parked) Header() http.Header {
 	return p.header
 }
 
-// WriteHeader sets the status, as http.ResponseWriter has it: the head is sent with the body, or by Flush. A status below 200 is sent at once.
+// WriteHeader sets the status, as in http.ResponseWriter: the head is sent with the body, or by Flush. A status below 200 is sent at once.
 // Any goroutine.
 func (p *Parked) WriteHeader(status int) {
 	p.mu.Lock()
@@ -226,7 +226,7 @@ func (p *Parked) isStream() {
 	p.resp = nil
 }
 
-// Flush sends the head and what was gathered, as http.Flusher has it. Any goroutine.
+// Flush sends the head and what was gathered, as in http.Flusher. Any goroutine.
 func (p *Parked) Flush() { _ = p.FlushError() } // the interface has no error
 
 // FlushError is Flush with an error: those of Write, but server.ErrFull only at the limits of the connection and the server.

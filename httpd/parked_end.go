@@ -137,7 +137,8 @@ func (p *Parked) writeFinal(sent func(error)) error {
 	})
 }
 
-// unlockEnded is called when the Parked has ended, or is closing, and does what follows. Under mu, which it unlocks. It may be called more than once.
+// unlockEnded is called when the Parked has ended, or is closing. It stops the timer, ends the context and leaves the group, and gives the
+// connection back if the Parked has ended. Under mu, which it unlocks. It may be called more than once.
 func (p *Parked) unlockEnded(cause error) {
 	if p.cause == nil {
 		p.cause = cause

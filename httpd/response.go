@@ -328,7 +328,8 @@ func (r *response) mayOutput() error {
 	return r.err
 }
 
-// finish completes the response, when the handler has returned or the Parked ends. It reports whether the connection can be used for another request.
+// finish completes the response, when the handler has returned or the Parked ends. It reports whether the connection can be used
+// for another request.
 func (r *response) finish() (reuse bool) {
 	r.isDone = true
 	r.reqBody.interrupt()

@@ -22,7 +22,8 @@ func (r *response) ReadFrom(src io.Reader) (int64, error) {
 // onlyWriter hides ReadFrom from io.Copy.
 type onlyWriter struct{ io.Writer }
 
-// sendFile sends the rest of src, if it is a regular file, or a part of one, and is not small. ok reports whether it has done so.
+// sendFile sends the rest of src, if it is a regular file, or a part of one, and is not small. ok is false if the caller has to copy src
+// instead; the head may have been sent.
 func (r *response) sendFile(src io.Reader) (n int64, ok bool, err error) {
 	limit := int64(-1)
 	limited, isLimited := src.(*io.LimitedReader)

@@ -11,7 +11,7 @@ import (
 )
 
 // A writeTimer ends a connection whose responses are not written in time. A response is written when the kernel has taken all of it. That may
-// be after the handler has returned, when the next request may be in progress already. A writeTimer is made once for a connection.
+// be after the handler has returned, when the next request may be in progress already. A connection has one at most.
 type writeTimer struct {
 	sc *server.Conn
 

@@ -84,7 +84,7 @@ func (d *Chunked) Next(p []byte) (data []byte, n int, err error) {
 // IsEnd reports whether all of the body was decoded.
 func (d *Chunked) IsEnd() bool { return d.part == chunkEnd }
 
-// IsData reports whether data of a chunk come next.
+// IsData reports whether the data of a chunk comes next.
 func (d *Chunked) IsData() bool { return d.part == chunkData }
 
 // nextLine returns the line at the start of p, and its length with its end. The length is 0 if the line is incomplete.

@@ -33,7 +33,7 @@ func ParseRequest(head string, req *http.Request) error {
 		return err
 	}
 	req.Close = closes(req)
-	if _, ok := req.Header["Cache-Control"]; !ok { // RFC 7234, section 5.4, as package net/http has it
+	if _, ok := req.Header["Cache-Control"]; !ok { // RFC 7234, section 5.4, as in package net/http
 		if p := req.Header["Pragma"]; len(p) > 0 && p[0] == "no-cache" {
 			req.Header["Cache-Control"] = []string{"no-cache"}
 		}
@@ -62,7 +62,7 @@ func parseRequestLine(line string, req *http.Request) error {
 	return parseTarget(target, req)
 }
 
-// parseVersion parses the version of a request line. net/http knows no other form than two digits.
+// parseVersion parses the version of a request line, which has two digits, as in package net/http.
 func parseVersion(s string) (major, minor int, ok bool) {
 	switch s {
 	case "HTTP/1.1":

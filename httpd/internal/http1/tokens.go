@@ -11,7 +11,7 @@ func closes(req *http.Request) bool {
 	if HasToken(connection, "close") {
 		return true
 	}
-	return !req.ProtoAtLeast(1, 1) && !HasToken(connection[:min(len(connection), 1)], "keep-alive") // the first alone, as package net/http has it
+	return !req.ProtoAtLeast(1, 1) && !HasToken(connection[:min(len(connection), 1)], "keep-alive") // the first field alone, as in package net/http
 }
 
 // HasToken reports whether a token is in one of the comma-separated lists. The case of ASCII letters is not significant.
