@@ -80,7 +80,8 @@ type Config struct {
 	// a quarter of the shortest of this and the next two at most.
 	PingInterval time.Duration
 	// PongTimeout limits the time after that ping in which nothing arrives. 0 means DefaultPongTimeout. While Message runs, while output waits for the
-	// peer, and while Conn.NetConn holds as much as it may, neither counts, and MessageTimeout does not either.
+	// peer, and while Conn.NetConn holds as much as it may, neither counts. MessageTimeout does not count while the server does not read: while
+	// Message runs, while the output that waits is above HighWater of the server, and while Conn.NetConn holds as much as it may.
 	PongTimeout time.Duration
 	// IdleTimeout limits the time for which no message is sent or received. Then the WebSocket is closed with CloseGoingAway. 0 means none.
 	IdleTimeout time.Duration

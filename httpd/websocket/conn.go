@@ -26,6 +26,8 @@ type Conn struct {
 	isClient    bool   // this side masks its frames
 	deflates    bool   // permessage-deflate was agreed on
 
+	isHeld bool // the output has reached HighWater, so that the server does not read. On the loop
+
 	// The goroutine that has the input uses the next four.
 	inputEnds bool     // the peer's frames are discarded: its close frame has arrived, or it has broken the protocol
 	partial   *partial // the message of which fragments have arrived; nil for none

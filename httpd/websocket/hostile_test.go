@@ -410,8 +410,35 @@ func TestAMessageThatIsNeverCompleteEndsAtADeadline(t *testing.T) {
 	})
 }
 
-// The server does not read the rest of a message while output waits for the peer.
-func TestMessageTimeoutDoesNotCountWhileOutputWaits(t *testing.T) {
+// A peer that does not read, or sends pings all the time, has output that waits. It is read from up to HighWater all the same, so the time counts.
+func TestMessageTimeoutCountsWhileLittleOutputWaits(t *testing.T) {
+	const limit = 10 * time.Second
+	clock := testkit.NewClock()
+	opened := make(chan *websocket.Conn, 1)
+	s := startWithClock(t, clock, &websocket.Config{Message: echo, MessageTimeout: limit, PingInterval: -1, WriteTimeout: -1,
+		Opened: func(c *websocket.Conn, _ *http.Request) { opened <- c }})
+	p := s.dial(t, "")
+	c := testkit.Await(t, opened, "Opened")
+	m := []byte(noise(100_000))
+	testkit.Until(t, "output to wait", func() bool {
+		testkit.Must(t, c.WriteMessage(websocket.Binary, m))
+		s.doWhatIsDue(t)
+		return c.Buffered() > 0
+	})
+	if most := server.DefaultMaxOutput / 4; c.Buffered() >= most {
+		t.Fatalf("%d bytes wait, HighWater is %d", c.Buffered(), most)
+	}
+	p.send(frame(opText, "begin"))
+	testkit.Until(t, "the first frame", func() bool { return s.handler.Stats().FragmentBytes > 0 })
+	began := clock.Now()
+	s.advance(t, clock, "the violation", func() bool { return s.handler.Stats().Violations > 0 })
+	if passed := clock.Now() - began; passed < limit-time.Second || passed > limit*3/2 {
+		t.Errorf("the violation after %v, the limit is %v", passed, limit)
+	}
+}
+
+// The server does not read the rest of a message while output above HighWater waits for the peer.
+func TestMessageTimeoutDoesNotCountWhileTheServerDoesNotRead(t *testing.T) {
 	clock := testkit.NewClock()
 	opened := make(chan *websocket.Conn, 1)
 	s := startWithClock(t, clock, &websocket.Config{Message: echo, MessageTimeout: 10 * time.Second, PingInterval: -1, WriteTimeout: -1,

@@ -53,13 +53,13 @@ func (c *Conn) nextCheck(w *wheel, now uint32) uint32 {
 // sent or received for IdleTimeout. It returns the tick of the next check. On the loop.
 func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 	cfg := c.h.cfg
-	waits := c.Buffered() > 0 // then the server may not read
+	waits := c.Buffered() > 0 // also for the end of this turn
 	c.mu.Lock()
 	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.lastMessage) >= int32(w.ticks(cfg.IdleTimeout))
 	if unread { // what arrives meanwhile is not read
 		c.lastInput, c.lastMessage, idle = now|1, now, false
 	}
-	if (unread || waits) && open && c.entry.began != 0 {
+	if (unread || c.isHeld) && open && c.entry.began != 0 {
 		c.entry.began = now | 1
 	}
 	late := open && cfg.MessageTimeout > 0 && c.entry.began != 0 && int32(now-c.entry.began) >= int32(w.ticks(cfg.MessageTimeout))
@@ -70,10 +70,12 @@ func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 		return now + 1<<30
 	case late && c.sc.Requests().Pending() == 0: // the loop has the input
 		c.fail(nil, violation(ClosePolicyViolation, "message not complete in time"))
+	case late: // a control frame is being handled
+		return now + 1
 	case idle:
 		c.closeIdle()
 	case waits: // a ping could not be sent; WriteTimeout applies
-		return now + slots/2
+		return now + 2 // a quarter of the shortest time at most
 	case cfg.PingInterval <= 0 || unread:
 	case c.lastInput == pinged:
 		c.cutOff(ErrPongTimeout)

@@ -56,10 +56,13 @@ func (h *connHandler) Close(sc *server.Conn, reason error) {
 func (h *connHandler) MaxInput() int { return (*frames)(h).MaxLen() }
 
 // HighWater implements server.MarkHandler.
-func (h *connHandler) HighWater(*server.Conn) {}
+func (h *connHandler) HighWater(*server.Conn) { h.isHeld = true }
 
 // LowWater implements server.MarkHandler.
-func (h *connHandler) LowWater(*server.Conn) { (*Conn)(h).sendPending() }
+func (h *connHandler) LowWater(*server.Conn) {
+	h.isHeld = false
+	(*Conn)(h).sendPending()
+}
 
 // Shutdown implements server.ShutdownHandler.
 func (h *connHandler) Shutdown(*server.Conn) {
