@@ -56,6 +56,7 @@ func (r *response) sendFile(src io.Reader) (n int64, ok bool, err error) {
 	if err != nil {
 		return 0, false, nil //nolint:nilerr // the copy needs no descriptor
 	}
+	r.written += n
 	if err := r.w.SendFile(own, offset, n, func(error) { _ = own.Close() }); err != nil { // it was only read
 		_ = own.Close() // as above
 		r.err = r.c.writeError(err)
@@ -92,7 +93,6 @@ func (r *response) prepareFile(f *os.File, offset, n int64) error {
 	if r.phase != phaseSent || r.chunked {
 		return errNoFile
 	}
-	r.written += n
 	return r.err
 }
 
