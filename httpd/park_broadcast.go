@@ -103,7 +103,11 @@ func (p *Parked) broadcast(text *broadcastText) error {
 	}
 	switch {
 	case p.h2 != nil:
-		return p.h2.writeBody(text.body, text.doneOf(p))
+		err := p.h2.writeBody(text.body, text.doneOf(p))
+		if err == nil {
+			p.h2.flush()
+		}
+		return err
 	case p.resp != nil:
 		return p.broadcastFirst(text)
 	case p.silent:

@@ -1,9 +1,11 @@
 package httpd
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -136,6 +138,35 @@ func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
 	}
 	if refused == nil {
 		testkit.Must(t, testkit.Await(t, outcome, "the outcome"))
+	}
+}
+
+// What a refused broadcast would have sent is not sent later, also if it was gathered behind bytes of the program.
+func TestARefusedFirstBroadcastLeavesNothing(t *testing.T) {
+	for name, text := range map[string]string{"nothing is gathered": "", "bytes are gathered": "begin"} {
+		t.Run(name, func(t *testing.T) {
+			handler, parked := parking(t, nil)
+			c := dial(t, start(t, &Server{Handler: handler}))
+			c.send(get("/"))
+			p := testkit.Await(t, parked, "the request")
+			write(t, p, text)
+			g := NewGroup(&GroupConfig{KeepSlow: true})
+			testkit.Must(t, g.Add(p))
+			told := make(chan error, 3)
+			testkit.Must(t, p.c.sc.Loop().Post(func() { // on the loop, which therefore does not notice the deadline
+				testkit.Must(t, p.SetWriteDeadline(time.Now()))
+				for range 3 {
+					refused := g.Broadcast([]byte("news"), func(_ *Parked, err error) { told <- err })
+					if len(refused) != 1 || !errors.Is(refused[0], os.ErrDeadlineExceeded) {
+						t.Errorf("refused: %v", refused)
+					}
+				}
+				testkit.Must(t, p.SetWriteDeadline(time.Time{}))
+				testkit.Must(t, p.Close())
+			}))
+			testkit.WantEqual(t, "body", c.response().body, text)
+			testkit.WantEqual(t, "outcomes of broadcasts that were refused", len(told), 0)
+		})
 	}
 }
 

@@ -29,6 +29,8 @@ type http2Response struct {
 	pending int              // bytes that were queued and are not written, with http2WriteCost for each part
 	woken   chan struct{}    // receives a value when the goroutine of the request has to look at the queue again
 	timer   event.ClockTimer // of Timeout; nil without
+	written int              // bytes of the body
+	streams bool             // the body is sent as it is written; before, it is gathered, as with HTTP/1
 	over    bool             // nothing is queued any more
 	aborted bool             // the stream is to be reset
 	writes  bool             // the goroutine of the request is in a call of package net/http, in which it may wait for the client
@@ -157,8 +159,17 @@ func (a *http2Response) writeBody(b []byte, done func(error)) error {
 		a.left -= int64(len(b))
 	}
 	a.add(http2Write{body: b, done: done})
+	a.written += len(b)
+	a.streams = a.streams || a.written > maxGathered
 	a.wake()
 	return nil
+}
+
+// flush sends the head and what was written.
+func (a *http2Response) flush() {
+	a.begin()
+	a.streams = true
+	a.wake()
 }
 
 // notify queues the call of done.
@@ -228,7 +239,7 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	for {
 		p.mu.Lock()
 		a := p.h2
-		queue, over, aborted, begun := a.queue, a.over, a.aborted, a.status != 0
+		queue, over, aborted, streams := a.queue, a.over, a.aborted, a.streams
 		a.queue, a.writes = nil, !aborted
 		p.mu.Unlock()
 		if aborted {
@@ -236,7 +247,7 @@ func (p *Parked) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler)
 		}
 		p.writeHTTP2(w, queue)
-		if begun && !over {
+		if streams && !over {
 			_ = http.NewResponseController(w).Flush() // fails if the stream is closed, and then the context has ended
 		}
 		p.mu.Lock()

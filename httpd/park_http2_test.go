@@ -393,3 +393,53 @@ func TestAStatusBeforeParkForbidsABodyOverHTTP2(t *testing.T) {
 	testkit.WantEqual(t, "status", resp.StatusCode, http.StatusNotModified)
 	testkit.WantErr(t, testkit.Await(t, outcome, "the outcome"), http.ErrBodyNotAllowed)
 }
+
+// Over HTTP/2, too, a short response is gathered, so that it has a Content-Length, whether or not the goroutine of the request has seen its bytes
+// before the end. A longer one is sent without Flush, and so is a broadcast.
+func TestAShortResponseIsGatheredOverHTTP2(t *testing.T) {
+	parked, fetch := parkHTTP2Server(t, &Server{}, func(string) *ParkConfig { return nil })
+	fetchWhile := func(do func(p *Parked)) *http.Response {
+		t.Helper()
+		go func() { do(<-parked) }()
+		return fetched(t, fetch, "/")
+	}
+	seen := func(p *Parked) {
+		testkit.Until(t, "the goroutine of the request to have seen the bytes", func() bool { return p.Pending() == 0 })
+	}
+
+	resp := fetchWhile(func(p *Parked) {
+		write(t, p, "hello, ")
+		seen(p)
+		write(t, p, "world")
+		seen(p)
+		testkit.Must(t, p.Close())
+	})
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != "hello, world" || resp.ContentLength != int64(len(body)) {
+		t.Errorf("the response is %q with the length %d, %v", body, resp.ContentLength, err)
+	}
+
+	open := make(chan *Parked, 1)
+	resp = fetchWhile(func(p *Parked) {
+		write(t, p, strings.Repeat("x", maxGathered))
+		write(t, p, "end")
+		open <- p
+	})
+	if n, err := io.CopyN(io.Discard, resp.Body, maxGathered+3); err != nil || resp.ContentLength >= 0 {
+		t.Errorf("%d bytes were sent, with the length %d, %v", n, resp.ContentLength, err)
+	}
+	testkit.Must(t, (<-open).Close())
+
+	g := NewGroup(nil)
+	resp = fetchWhile(func(p *Parked) {
+		testkit.Must(t, g.Add(p))
+		if refused := g.Broadcast([]byte("news"), nil); refused != nil {
+			t.Errorf("refused: %v", refused)
+		}
+		open <- p
+	})
+	if n, err := io.CopyN(io.Discard, resp.Body, 4); err != nil {
+		t.Errorf("%d bytes were sent, %v", n, err)
+	}
+	testkit.Must(t, (<-open).Close())
+}

@@ -184,7 +184,7 @@ func (p *Parked) deadlineError() error {
 func (p *Parked) output(fn func() error, done func(error)) error {
 	sink := headBuffers.Get().(*[]byte)
 	*sink = (*sink)[:0]
-	before := *p.resp
+	before, gathered := *p.resp, p.resp.gathered()
 	p.resp.sink = sink
 	err := fn()
 	if err == nil {
@@ -198,7 +198,7 @@ func (p *Parked) output(fn func() error, done func(error)) error {
 		_, err = p.c.sc.Write(*sink)
 	}
 	if err != nil {
-		*p.resp = before
+		p.resp.restore(&before, gathered)
 	} else {
 		p.resp.sink = nil
 		p.isStream()
@@ -238,8 +238,7 @@ func (p *Parked) FlushError() error {
 	switch {
 	case err != nil:
 	case p.h2 != nil:
-		p.h2.begin()
-		p.h2.wake()
+		p.h2.flush()
 	case p.resp != nil:
 		err = p.output(p.resp.FlushError, nil)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// gathered is the number of bytes of a body that are gathered before the head is sent. A response that is not longer has a Content-Length.
+// maxGathered is the number of bytes of a body that are gathered before the head is sent. A response that is not longer has a Content-Length.
 // It is the same in package net/http, since clients see the difference.
-const gathered = 2 << 10
+const maxGathered = 2 << 10
 
 // responsePhase is the state of a response.
 type responsePhase uint8
@@ -64,7 +64,7 @@ type response struct {
 	isDone      bool // all of the body was written
 }
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, gathered); return &b }}
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, maxGathered); return &b }}
 
 // init prepares the response to req.
 func (r *response) init(w server.Reply, c *conn, req *http.Request, body *requestBody) {
@@ -211,12 +211,12 @@ func allowsBody(status int) bool {
 // mayGather reports whether n more bytes can be gathered.
 func (r *response) mayGather(n int) bool {
 	if r.buf == nil {
-		if n > gathered {
+		if n > maxGathered {
 			return false
 		}
 		r.buf = buffers.Get().(*[]byte)
 	}
-	return len(*r.buf)+n <= gathered
+	return len(*r.buf)+n <= maxGathered
 }
 
 // sendHead sends the head and the gathered bytes. next are the bytes that follow.
@@ -235,6 +235,24 @@ func (r *response) sendHead(next []byte) {
 	r.writeHead(first, body)
 	r.phase = phaseSent
 	r.dropBuf()
+}
+
+// gathered returns the number of gathered bytes.
+func (r *response) gathered() int {
+	if r.buf == nil {
+		return 0
+	}
+	return len(*r.buf)
+}
+
+// restore makes r as it was when before was copied from it, and bytes were gathered.
+func (r *response) restore(before *response, bytes int) {
+	if r.sink = nil; r.buf != before.buf {
+		r.dropBuf()
+	}
+	if *r = *before; r.buf != nil {
+		*r.buf = (*r.buf)[:bytes]
+	}
 }
 
 // dropBuf gives the buffer of the gathered bytes back. A Parked needs it until its output is accepted.
