@@ -10,24 +10,26 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A BroadcastError says that a member of a Group has not accepted a broadcast, and why.
+// A BroadcastError says that a member of a Group did not accept a broadcast, and why.
 type BroadcastError struct {
 	Parked *Parked
-	Err    error
+	Err    error // the reason: one of the errors of Parked.Write
 }
 
-// Error returns the text of Err. Any goroutine.
-func (e BroadcastError) Error() string { return e.Err.Error() }
+// Error returns a text with the operation and the reason. Any goroutine.
+func (e BroadcastError) Error() string {
+	return fmt.Sprintf("httpd: broadcast to a parked response: %v", e.Err)
+}
 
-// Unwrap returns Err, for errors.Is and errors.As. Any goroutine.
+// Unwrap returns the reason. Any goroutine.
 func (e BroadcastError) Unwrap() error { return e.Err }
 
-// Broadcast adds b to the body of each member's answer, and sends it. It copies and encodes b once, whatever the number of members; an answer
-// that was not begun is begun. The result has an error for each member that has refused it, and is nil if there is none: server.ErrFull
-// for a client that is slow, see GroupConfig.KeepSlow, and otherwise the errors of Parked.Write.
+// Broadcast sends b to each member, as a part of the body of its response, which is begun if it was not. It copies and encodes b once, whatever
+// the number of members, and does not wait. The result has an error for each member that has refused b, and is nil if there is none:
+// server.ErrFull for a client that is slow, see GroupConfig.KeepSlow, and otherwise the errors of Parked.Write.
 //
-// done, if not nil, is called once for each of the other members, as that of Parked.Notify. All members get the broadcasts of a group in one
-// order. Any goroutine.
+// done, if not nil, is called once for each of the other members: with nil when b was given to the kernel, or with the reason why it was not,
+// as that of Parked.Notify. It must not block. All members get the broadcasts of a Group in one order. Any goroutine.
 func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []BroadcastError) {
 	if len(b) == 0 {
 		return nil
@@ -36,22 +38,23 @@ func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []
 	g.mu.Lock()
 	for _, p := range g.members {
 		if err := p.broadcast(text); err != nil {
-			refused = append(refused, BroadcastError{p, fmt.Errorf("httpd: broadcast to a parked answer: %w", err)})
+			refused = append(refused, BroadcastError{p, err})
 		}
 	}
 	g.mu.Unlock()
 	for _, r := range refused {
-		if errors.Is(r.Err, server.ErrFull) && !g.keepSlow {
-			g.leave(r.Parked, r.Err)
-			r.Parked.Abort()
+		if !g.keepSlow && errors.Is(r.Err, server.ErrFull) {
+			g.cutOff(r)
 		}
 	}
 	return refused
 }
 
-// Complete is Broadcast, unless b is empty, and Close of each member, as for long polls that wait for the same event. A member that refuses it is cut off. The
-// group is empty afterwards, except for members that were added meanwhile. done, if not nil, is called once for each of the other members: with
-// nil when all of the answer was given to the kernel, or with the reason why it was not. Any goroutine.
+// Complete is Broadcast and Close in one, as for long polls that wait for the same event: b, which may be empty, is the end of the body of each
+// member's response. Each member that refuses it is cut off. The Group is empty afterwards, except for members that were added meanwhile.
+//
+// done, if not nil, is called once for each of the other members: with nil when all of its response was given to the kernel, or with the reason
+// why it was not. It must not block. Any goroutine.
 func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []BroadcastError) {
 	g.mu.Lock()
 	members := g.members
@@ -65,12 +68,11 @@ func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []B
 	for _, p := range members {
 		err, reason := p.complete(b, done), context.Canceled
 		if err != nil {
-			refused, reason = append(refused, BroadcastError{p, err}), err
-			p.Abort() // otherwise the answer would be taken for complete
+			r := BroadcastError{p, err}
+			refused, reason = append(refused, r), r
+			p.Abort() // otherwise the client would take the response for complete
 		}
-		if g.onLeave != nil {
-			g.onLeave(p, reason)
-		}
+		g.notifyLeft(p, reason)
 	}
 	return refused
 }
@@ -122,7 +124,7 @@ func (p *Parked) broadcast(text *broadcastText) error {
 	return p.send(text.body, text.doneOf(p))
 }
 
-// broadcastFirst is broadcast for an answer that is no stream yet. Under mu.
+// broadcastFirst is broadcast for a response that is no stream yet. Under mu.
 func (p *Parked) broadcastFirst(text *broadcastText) error {
 	return p.output(func() error {
 		if _, err := p.resp.Write(text.body); err != nil {
@@ -160,10 +162,7 @@ func (p *Parked) complete(b []byte, done func(*Parked, error)) error {
 		err = p.finish((&broadcastText{done: done}).doneOf(p))
 		p.unlockEnded(context.Canceled)
 	}
-	if err != nil {
-		return fmt.Errorf("httpd: complete a parked answer: %w", err)
-	}
-	return nil
+	return err
 }
 
 // A delivery calls the done of a broadcast for a member. It is reused, so that a broadcast allocates nothing for each member.
