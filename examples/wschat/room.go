@@ -32,13 +32,15 @@ type room struct {
 	run string // differs for each start of the program
 
 	mu      sync.Mutex // guards what follows, so that a page that comes is sent each message once
-	group   websocket.Group
+	group   *websocket.Group
 	names   map[*websocket.Conn]string
 	said    []note
 	written int // messages so far
 }
 
-func newRoom() *room { return &room{run: rand.Text(), names: map[*websocket.Conn]string{}} }
+func newRoom() *room {
+	return &room{run: rand.Text(), group: websocket.NewGroup(nil), names: map[*websocket.Conn]string{}}
+}
 
 // opened is called when a page has connected. Its URL has the name, and the last message that it has.
 func (r *room) opened(c *websocket.Conn, req *http.Request) {
@@ -59,10 +61,11 @@ func (r *room) opened(c *websocket.Conn, req *http.Request) {
 			_ = c.WriteText(n.text()) // as above
 		}
 	}
-	if r.group.Add(c) {
-		r.names[c] = name
-		r.tellWhoIsHere()
+	if r.group.Add(c) != nil { // the page is gone
+		return
 	}
+	r.names[c] = name
+	r.tellWhoIsHere()
 }
 
 // closed is called when the connection of a page has ended. The group has noticed it.
@@ -105,7 +108,7 @@ func (r *room) tellWhoIsHere() {
 	r.send(note{Kind: "here", Names: names})
 }
 
-// send sends a note to all. A page that does not read is cut off by CutOffSlow. Under mu.
+// send sends a note to all. A page that does not read is cut off, and connects again. Under mu.
 func (r *room) send(n note) {
 	if m, err := websocket.Prepare(websocket.Text, []byte(n.text())); err == nil { // the type is valid
 		r.group.Broadcast(m, nil)

@@ -21,7 +21,7 @@ func hall(t testing.TB, g *websocket.Group, n int, cfg websocket.Config) (*site,
 	t.Helper()
 	cfg.Deflate = true
 	cfg.Message = func(w websocket.Reply, typ websocket.MessageType, p []byte) {
-		g.Add(w.Conn())
+		testkit.CheckErr(t, "Add", g.Add(w.Conn()))
 		echo(w, typ, p)
 	}
 	s := start(t, &cfg)
@@ -67,7 +67,7 @@ func TestABroadcastReachesEachMember(t *testing.T) {
 	}
 	_, err := websocket.Prepare(0, nil)
 	testkit.CheckErr(t, "Prepare", err, websocket.ErrInvalid)
-	all := g.Conns()
+	all := g.Members()
 	for i, p := range peers { // they leave in the order of the members, from both ends
 		testkit.Must(t, p.Close())
 		testkit.Until(t, "the member to leave", func() bool { return g.Len() == len(peers)-i-1 })
@@ -77,9 +77,8 @@ func TestABroadcastReachesEachMember(t *testing.T) {
 	testkit.WantEqual(t, "refused", len(refused), len(all)+1)
 	testkit.CheckErr(t, "the error for nil", refused[len(all)], websocket.ErrInvalid)
 	testkit.CheckErr(t, "the error for a closed one", refused[0], net.ErrClosed)
-	if g.Add(all[0]) || g.Remove(all[0]) {
-		t.Error("a closed WebSocket was added or removed")
-	}
+	testkit.CheckErr(t, "Add of a closed one", g.Add(all[0]), net.ErrClosed)
+	testkit.WantEqual(t, "Remove of a closed one", g.Remove(all[0]), false)
 }
 
 // Broadcasts of several goroutines arrive everywhere in the same order, while members come and go.
@@ -92,8 +91,8 @@ func TestBroadcastsHaveOneOrder(t *testing.T) {
 		sending.Go(func() {
 			for n := range each {
 				g.Broadcast(prepared(t, websocket.Text, fmt.Sprint(i, n)), nil)
-				for _, c := range g.Conns()[:1] {
-					g.Add(c) // it is in the group
+				for _, c := range g.Members()[:1] {
+					testkit.CheckErr(t, "Add of a member", g.Add(c))
 				}
 			}
 		})
@@ -112,15 +111,19 @@ func TestBroadcastsHaveOneOrder(t *testing.T) {
 	sending.Wait()
 }
 
-// The others receive all messages. The one that reads nothing is told of, at the limit.
+// The others receive all messages. The one that reads nothing is reported, at the limit, and is cut off unless both configurations keep it.
 func TestASlowReceiverIsBounded(t *testing.T) {
-	for _, cutOff := range []bool{false, true} {
-		t.Run(fmt.Sprint("cut off ", cutOff), func(t *testing.T) {
-			var g websocket.Group
-			s, peers := hall(t, &g, 3, websocket.Config{MaxOutput: 200_000, CutOffSlow: cutOff})
+	for name, test := range map[string]struct{ keepSlow, cutOffSlow bool }{
+		"kept": {true, false}, "cut off by the group": {false, false}, "cut off by its config": {true, true}, "cut off by both": {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := make(chan error, 10)
+			g := websocket.NewGroup(&websocket.GroupConfig{KeepSlow: test.keepSlow, OnLeave: func(_ *websocket.Conn, reason error) { left <- reason }})
+			s, peers := hall(t, g, 3, websocket.Config{MaxOutput: 200_000, CutOffSlow: test.cutOffSlow})
 			slow, others := peers[2], peers[:2]
 			m := prepared(t, websocket.Binary, noise(50_000))
-			conns := g.Conns()
+			conns := g.Members()
+			kept := test.keepSlow && !test.cutOffSlow
 			var given atomic.Int32
 			refused := 0
 			var last error
@@ -135,7 +138,7 @@ func TestASlowReceiverIsBounded(t *testing.T) {
 					last = errs[0]
 					testkit.WantEqual(t, "the one that refuses", errs[0].Conn, conns[2])
 				}
-				if refused == 3 || cutOff && refused == 1 {
+				if refused == 3 || !kept && refused == 1 {
 					break
 				}
 			}
@@ -144,16 +147,21 @@ func TestASlowReceiverIsBounded(t *testing.T) {
 			if n := conns[2].Buffered(); n > 260_000 {
 				t.Errorf("%d bytes wait", n)
 			}
-			if !cutOff {
+			if kept {
+				testkit.WantEqual(t, "members", g.Len(), 3)
 				go func() { _, _ = io.Copy(io.Discard, slow.r) }() // it reads at last
 				testkit.Until(t, "room", func() bool { return conns[2].Buffered() < 200_000 })
 				testkit.Must(t, conns[2].WritePrepared(m, nil))
+				testkit.WantEqual(t, "calls of OnLeave", len(left), 0)
+				g.Remove(conns[2])
 				return
 			}
+			testkit.CheckErr(t, "the reason", testkit.Await(t, left, "OnLeave"), websocket.ErrFull)
 			if e := s.ended(t); e.Code != websocket.CloseAbnormal || !errors.Is(e, websocket.ErrFull) {
 				t.Errorf("Closed was called with %v", e)
 			}
 			testkit.WantEqual(t, "members", g.Len(), 2)
+			testkit.WantEqual(t, "further calls of OnLeave", len(left), 0)
 		})
 	}
 }
@@ -197,7 +205,7 @@ func TestMembersMayLeaveAndJoinDuringABroadcast(t *testing.T) {
 	for _, leaves := range [][]int{{0, 1, 2}, {n - 1, n - 2}, {0, n - 1, n / 2}, {n / 2, n/2 + 1, n/2 - 1, 5, n - 5}, nil} {
 		var g websocket.Group
 		_, peers := hall(t, &g, n, websocket.Config{Closed: func(*websocket.Conn, *websocket.CloseError) {}})
-		conns, moved := g.Conns(), map[string]bool{}
+		conns, moved := g.Members(), map[string]bool{}
 		parts := 0
 		refused := websocket.BroadcastInParts(&g, prepared(t, websocket.Text, "broadcast"), func(int) {
 			parts++
@@ -205,7 +213,7 @@ func TestMembersMayLeaveAndJoinDuringABroadcast(t *testing.T) {
 				c := conns[(i+parts)%n]
 				moved[c.RemoteAddr().String()] = true
 				testkit.WantEqual(t, "Remove", g.Remove(c), true)
-				testkit.WantEqual(t, "Add", g.Add(c), true)
+				testkit.CheckErr(t, "Add", g.Add(c))
 			}
 		})
 		if len(refused) > 0 || parts < 3 {
@@ -230,7 +238,7 @@ func TestMembersMayLeaveWhileBroadcastsAreSent(t *testing.T) {
 	var g websocket.Group
 	const n = 2 * websocket.MembersAtOnce
 	_, peers := hall(t, &g, n, websocket.Config{})
-	conns := g.Conns()
+	conns := g.Members()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -240,7 +248,7 @@ func TestMembersMayLeaveWhileBroadcastsAreSent(t *testing.T) {
 				return
 			default:
 				g.Remove(conns[i%n])
-				g.Add(conns[i%n])
+				testkit.CheckErr(t, "Add", g.Add(conns[i%n]))
 			}
 		}
 	}()

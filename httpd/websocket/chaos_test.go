@@ -70,7 +70,7 @@ func (x *chaos) act(c *websocket.Conn, m *websocket.Prepared) {
 	case 2:
 		_ = c.Ping([]byte("ping"))
 	case 3:
-		x.group.Add(c)
+		_ = x.group.Add(c) // as in message
 	case 4, 5, 6, 7, 8:
 		if c.WriteNotify(websocket.Binary, make([]byte, rand.IntN(2000)), done) == nil {
 			x.accepted.Add(1)
@@ -174,7 +174,7 @@ func (x *chaos) start(t *testing.T) *site {
 		Opened: func(c *websocket.Conn, _ *http.Request) {
 			c.SetValue("open")
 			x.opened.Add(1)
-			x.group.Add(c)
+			_ = x.group.Add(c) // as in message
 		},
 		Closed: func(c *websocket.Conn, _ *websocket.CloseError) {
 			if c.Value() == "closed" {
@@ -197,7 +197,7 @@ func (x *chaos) actUntil(stop chan struct{}, s *site, m *websocket.Prepared) {
 			return
 		default:
 		}
-		for _, c := range x.group.Conns() {
+		for _, c := range x.group.Members() {
 			x.act(c, m)
 		}
 		for c := range s.handler.Conns() {

@@ -75,7 +75,7 @@ func TestNothingIsLeftAfterAChurn(t *testing.T) {
 	c := parseChurn(t, form)
 	var g websocket.Group
 	s := start(t, &websocket.Config{Message: echo, Deflate: true, PingInterval: c.time / (2 * churnMessages), Closed: func(*websocket.Conn, *websocket.CloseError) {},
-		Opened: func(c *websocket.Conn, _ *http.Request) { g.Add(c) }})
+		Opened: func(c *websocket.Conn, _ *http.Request) { _ = g.Add(c) }}) // fails if it has ended
 	churn{200, time.Second / 4}.run(t, s, &g) // makes what is kept: pools, tables, workers
 	before := usedNow(t)
 	c.run(t, s, &g)
@@ -130,7 +130,7 @@ func (c churn) broadcast(t *testing.T, g *websocket.Group, ended chan error) {
 			held = append(held, now.heap)
 		}
 		m := prepared(t, websocket.Binary, string(binary.BigEndian.AppendUint64(nil, n))+hello)
-		members := g.Conns()
+		members := g.Members()
 		accepted.Add(int64(len(members)))
 		refused := websocket.Broadcast(members, m, func(*websocket.Conn, error) { outcomes.Add(1) })
 		accepted.Add(-int64(len(refused)))

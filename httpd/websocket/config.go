@@ -96,7 +96,7 @@ type Config struct {
 	// output. 0 means DefaultCloseTimeout; a negative value is an error.
 	CloseTimeout time.Duration
 
-	// ErrorLog logs panics of Message and Closed. Nil means the log package's standard logger.
+	// ErrorLog logs panics of Message, Closed and GroupConfig.OnLeave. Nil means the log package's standard logger.
 	ErrorLog *log.Logger
 }
 

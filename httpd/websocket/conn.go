@@ -295,7 +295,7 @@ func (c *Conn) ended(reason error) {
 	}
 	if before != stateOpening {
 		c.h.remove(c)
-		c.leaveGroups()
+		c.leaveGroups(&e)
 	}
 	if before != stateOpening && c.h.cfg.Closed != nil {
 		c.guard("Closed", func() { c.h.cfg.Closed(c, &e) })

@@ -19,7 +19,8 @@
 // fails with the connection, and [Conn.WriteNotify] reports which. While as much output waits for a peer as Config.MaxOutput and the server
 // permit, writes to the Conn fail with [ErrFull], and with Config.CutOffSlow the connection then ends.
 //
-// A message for many WebSockets is encoded and compressed once: see [Prepare], [Broadcast] and [Group].
+// A message for many WebSockets is encoded and compressed once: see [Prepare], [Broadcast] and [Group]. A Group cuts off a member that refuses
+// a broadcast with ErrFull, so that its client connects again; with GroupConfig.KeepSlow the member misses the message.
 //
 // # Closing
 //

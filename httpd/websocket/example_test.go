@@ -26,9 +26,9 @@ func Example() {
 
 // A message of a client is sent to all clients. Here there is one, which Dial has connected.
 func ExampleGroup() {
-	var room websocket.Group
+	room := websocket.NewGroup(nil)
 	handler, err := websocket.NewHandler(&websocket.Config{
-		Opened: func(c *websocket.Conn, _ *http.Request) { room.Add(c) },
+		Opened: func(c *websocket.Conn, _ *http.Request) { _ = room.Add(c) }, // fails if it has ended
 		Message: func(_ websocket.Reply, t websocket.MessageType, p []byte) {
 			m, err := websocket.Prepare(t, p)
 			if err != nil {

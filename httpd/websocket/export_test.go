@@ -25,3 +25,6 @@ func BroadcastInParts(g *Group, m *Prepared, between func(rest int)) (refused []
 
 // MembersAtOnce is the number of members of a part.
 const MembersAtOnce = membersAtOnce
+
+// CutOff cuts off a WebSocket that has refused a broadcast of g.
+func CutOff(g *Group, r BroadcastError) { g.cutOff(r) }

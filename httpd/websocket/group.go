@@ -1,11 +1,31 @@
 package websocket
 
-import "sync"
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
 
-// A Group is a set of WebSockets that messages are sent to together, such as the members of a chat. Those that end leave it by themselves. The
-// zero Group is empty. It must not be copied.
+// A GroupConfig is the configuration of a Group. The zero value of each field means its default.
+type GroupConfig struct {
+	// KeepSlow keeps a member that refuses a broadcast with ErrFull, because MaxOutput of its Config is reached: its peer misses the broadcast. By
+	// default such a member leaves, and is cut off as by Abort, so that its client connects again. In both cases the result of Broadcast
+	// reports it. With CutOffSlow of its Config it is cut off in any case.
+	KeepSlow bool
+	// OnLeave, if not nil, is called once for each member that leaves the Group other than by Remove, with the reason: a BroadcastError, which
+	// matches ErrFull, if it was cut off; and otherwise the *CloseError that Config.Closed then gets. It is called on any goroutine, also on a
+	// loop and during Broadcast, and must not block. It may call the methods of the Group. A panic is logged to Config.ErrorLog.
+	OnLeave func(c *Conn, reason error)
+}
+
+// A Group is a set of WebSockets that get the same broadcasts, such as the members of a chat. A member leaves it when it has ended. The zero Group
+// is empty and has the defaults. A Group must not be copied. It holds no goroutine. All methods may be called from any goroutine, also at the
+// same time.
 type Group struct {
-	order sync.Mutex // held during a broadcast, so that all members receive the broadcasts in one order. Locked before mu
+	keepSlow bool
+	onLeave  func(*Conn, error)
+
+	order sync.Mutex // held during Broadcast and Close, so that all members get the broadcasts in one order. Locked before mu
 
 	mu        sync.Mutex // guards what follows. It is not held for long, since loops wait for it when a WebSocket ends. Locked before that of a Conn
 	members   []*membership
@@ -21,25 +41,35 @@ type membership struct {
 	next      *membership // of the same WebSocket. Under its mu
 }
 
-// Add adds c. It reports whether c is in the Group afterwards: false if it is closed or being closed. It panics if c is nil. Any goroutine.
-func (g *Group) Add(c *Conn) bool {
+// NewGroup makes a Group. A nil cfg means the defaults. Any goroutine.
+func NewGroup(cfg *GroupConfig) *Group {
+	g := new(Group)
+	if cfg != nil {
+		g.keepSlow, g.onLeave = cfg.KeepSlow, cfg.OnLeave
+	}
+	return g
+}
+
+// Add makes c a member, which gets the broadcasts from now on. It returns nil if c is a member already. A Conn may be in several Groups. Errors:
+// ErrInvalid if c is nil; ErrClosed if it is closed or being closed. Any goroutine.
+func (g *Group) Add(c *Conn) error {
 	if c == nil {
-		panic("websocket: Group.Add of a nil Conn")
+		return fmt.Errorf("websocket: add to a group: %w: Conn is nil", ErrInvalid)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.state != stateOpen {
-		return false
+		return fmt.Errorf("websocket: add to a group: %w", ErrClosed)
 	}
 	x := c.extra()
 	if m, _ := x.membershipOf(g); m != nil {
-		return true
+		return nil
 	}
 	x.groups = &membership{c, g, int32(len(g.members)), g.broadcast, x.groups} // it has no part in a broadcast that has begun
 	g.members = append(g.members, x.groups)
-	return true
+	return nil
 }
 
 // membershipOf returns the membership in g and the place of the pointer to it, or nil. Under mu of the Conn.
@@ -52,10 +82,10 @@ func (x *connMore) membershipOf(g *Group) (m *membership, at **membership) {
 	return nil, nil
 }
 
-// Remove removes c. It reports whether c was in the Group. It panics if c is nil. Any goroutine.
+// Remove removes c, which stays open. It reports whether c was a member. Any goroutine.
 func (g *Group) Remove(c *Conn) bool {
 	if c == nil {
-		panic("websocket: Group.Remove of a nil Conn")
+		return false
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -83,8 +113,8 @@ func (g *Group) drop(m *membership) {
 	g.members = g.members[:last]
 }
 
-// leaveGroups takes c, which has ended, out of its groups.
-func (c *Conn) leaveGroups() {
+// leaveGroups takes c, which has ended for the reason, out of its groups.
+func (c *Conn) leaveGroups(reason error) {
 	for {
 		c.mu.Lock()
 		var g *Group
@@ -95,7 +125,16 @@ func (c *Conn) leaveGroups() {
 		if g == nil {
 			return
 		}
-		g.Remove(c)
+		if g.Remove(c) {
+			g.notifyLeft(c, reason)
+		}
+	}
+}
+
+// notifyLeft calls onLeave. Without locks.
+func (g *Group) notifyLeft(c *Conn, reason error) {
+	if g.onLeave != nil {
+		c.guard("OnLeave", func() { g.onLeave(c, reason) })
 	}
 }
 
@@ -106,8 +145,8 @@ func (g *Group) Len() int {
 	return len(g.members)
 }
 
-// Conns returns the members, in no order. The slice is the caller's. Any goroutine.
-func (g *Group) Conns() []*Conn {
+// Members returns the members, in no order. The slice is the caller's. Any goroutine.
+func (g *Group) Members() []*Conn {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	conns := make([]*Conn, len(g.members))
@@ -117,9 +156,42 @@ func (g *Group) Conns() []*Conn {
 	return conns
 }
 
-// Broadcast is the function Broadcast for the members. All members receive the messages of all goroutines that broadcast to the Group in the same
-// order. Any goroutine.
+// Close ends all members in order, as Conn.Close does with CloseGoingAway. Each of them refuses broadcasts with ErrClosed from then on, and leaves
+// when it has ended. The Group stays usable. Any goroutine.
+func (g *Group) Close() {
+	g.order.Lock() // each member gets the broadcasts that have begun
+	defer g.order.Unlock()
+	for _, c := range g.Members() {
+		c.closeGoingAway()
+	}
+}
+
+// Broadcast sends m to each member, as the function Broadcast does, and does not wait. The result has an error for each member that has refused
+// m, and is nil if there is none: ErrFull for a peer that is slow, see GroupConfig.KeepSlow, and otherwise the errors of Conn.WritePrepared.
+//
+// done, if not nil, is called once for each of the other members, on its loop: with nil when m was given to the kernel, or with the reason why
+// it was not. It must not block. All members get the broadcasts of a Group in one order. Any goroutine.
 func (g *Group) Broadcast(m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
+	refused = g.sendInOrder(m, done)
+	for _, r := range refused {
+		if !g.keepSlow && errors.Is(r.Err, ErrFull) {
+			g.cutOff(r)
+		}
+	}
+	return refused
+}
+
+// cutOff ends a member that has refused a broadcast. It is removed before, since the reason is not that of its end. A Conn that has left meanwhile
+// is not cut off.
+func (g *Group) cutOff(r BroadcastError) {
+	if g.Remove(r.Conn) {
+		r.Conn.cutOffSlow(r.Err)
+		g.notifyLeft(r.Conn, r)
+	}
+}
+
+// sendInOrder sends m to each member, after the broadcasts that have begun before.
+func (g *Group) sendInOrder(m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
 	g.order.Lock()
 	defer g.order.Unlock()
 	for rest := g.beginBroadcast(); rest > 0; {

@@ -93,30 +93,30 @@ func (r Reply) WritePrepared(m *Prepared) error {
 // A BroadcastError says that a WebSocket did not accept a broadcast, and why.
 type BroadcastError struct {
 	Conn *Conn // nil if the element of conns was nil
-	Err  error // as Conn.WritePrepared returns it; ErrInvalid for a nil Conn
+	Err  error // the reason: one of the errors of Conn.WritePrepared; ErrInvalid for a nil Conn
 }
 
-// Error returns a text with the address of the peer and the reason. Any goroutine.
+// Error returns a text with the operation, the address of the peer and the reason. Any goroutine.
 func (e BroadcastError) Error() string {
 	if e.Conn == nil {
-		return fmt.Sprintf("broadcast: %v", e.Err)
+		return fmt.Sprintf("websocket: broadcast: %v", e.Err)
 	}
-	return fmt.Sprintf("broadcast to %v: %v", e.Conn.RemoteAddr(), e.Err)
+	return fmt.Sprintf("websocket: broadcast to %v: %v", e.Conn.RemoteAddr(), e.Err)
 }
 
 // Unwrap returns the reason. Any goroutine.
 func (e BroadcastError) Unwrap() error { return e.Err }
 
-// Broadcast sends m to each of conns. Each accepts or refuses it as by WritePrepared; the result has an error for each that has refused it. It does not
-// wait: a peer that does not read costs the others no time, and at most Config.MaxOutput bytes.
+// Broadcast sends m to each of conns, and does not wait: a peer that does not read costs the others no time, and at most Config.MaxOutput bytes. The
+// result has an error for each WebSocket that has refused m, and is nil if there is none: the errors of Conn.WritePrepared.
 //
 // done, if not nil, is called once for each of the other WebSockets, on its loop: with nil when m was given to the kernel, or with the reason why it
-// was not. On each WebSocket the order of the writes and broadcasts of one goroutine is kept. Broadcast allocates nothing for a
-// WebSocket that accepts m. Any goroutine.
+// was not. It must not block. On each WebSocket the order of the writes and broadcasts of one goroutine is kept. Broadcast allocates nothing
+// for a WebSocket that accepts m. Any goroutine.
 func Broadcast(conns []*Conn, m *Prepared, done func(c *Conn, err error)) (refused []BroadcastError) {
 	for _, c := range conns {
 		if c == nil {
-			refused = append(refused, BroadcastError{nil, fmt.Errorf("broadcast: %w: Conn is nil", ErrInvalid)})
+			refused = append(refused, BroadcastError{nil, fmt.Errorf("%w: Conn is nil", ErrInvalid)})
 		} else if err := c.broadcast(m, done); err != nil {
 			refused = append(refused, BroadcastError{c, err})
 		}

@@ -72,12 +72,26 @@ func (c *Conn) write(frame []byte, done func(error), owned bool) error {
 	if errors.Is(err, ErrFull) {
 		counts.full.Add(1)
 		if c.h.cfg.CutOffSlow {
-			c.state = stateClosed
-			c.end = &CloseError{Code: CloseAbnormal, Err: err}
-			c.cutOff(err)
+			c.overflow(err)
 		}
 	}
 	return fmt.Errorf("write a message: %w", err)
+}
+
+// overflow ends the connection, whose peer is slow. err matches ErrFull. Under mu.
+func (c *Conn) overflow(err error) {
+	if c.state == stateOpen {
+		c.state = stateClosed
+		c.end = &CloseError{Code: CloseAbnormal, Err: err}
+	}
+	c.cutOff(err)
+}
+
+// cutOffSlow is overflow without mu.
+func (c *Conn) cutOffSlow(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.overflow(err)
 }
 
 // A frame is a buffer with a frame.

@@ -16,7 +16,8 @@ import (
 // placements are the values of -placement.
 var placements = map[string]server.Placement{"": server.Adaptive, "adaptive": server.Adaptive, "loop": server.OnLoop, "workers": server.OnWorkers}
 
-var group websocket.Group
+// group keeps sockets that do not read, as those of the other servers are kept.
+var group = websocket.NewGroup(&websocket.GroupConfig{KeepSlow: true})
 
 func main() {
 	o := wspeer.Parse()
@@ -46,7 +47,7 @@ func handler(path wspeer.Path, placement server.Placement) (http.Handler, error)
 	}}
 	if path == wspeer.Sub {
 		cfg.Message = func(websocket.Reply, websocket.MessageType, []byte) {}
-		cfg.Opened = func(c *websocket.Conn, _ *http.Request) { group.Add(c) }
+		cfg.Opened = func(c *websocket.Conn, _ *http.Request) { _ = group.Add(c) } // fails if it has ended
 	}
 	return websocket.NewHandler(cfg)
 }
