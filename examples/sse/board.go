@@ -20,7 +20,7 @@ type board struct {
 }
 
 func newBoard(wait, keepAlive time.Duration) (*board, error) {
-	streams, err := sse.NewGroup(&sse.Config{KeepAlive: keepAlive, Retry: time.Second})
+	streams, err := sse.NewGroup(&sse.GroupConfig{KeepAlive: keepAlive, Retry: time.Second})
 	return &board{streams, httpd.NewGroup(nil), wait}, err
 }
 
@@ -58,7 +58,7 @@ func (b *board) post(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a note has 1 to 4096 bytes", http.StatusBadRequest)
 		return
 	}
-	if _, err := b.streams.Send(sse.Event{Name: "note", Data: text}, nil); err != nil { // slow clients connect again
+	if _, err := b.streams.Broadcast(sse.Event{Name: "note", Data: text}, nil); err != nil { // slow clients connect again
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}

@@ -17,7 +17,7 @@ func TestAnEventSourceInChromiumReceivesAllEventsOfAGroup(t *testing.T) {
 		t.Skip("EVMQ_FOREIGN is not 1")
 	}
 	results, joined := make(chan string, 1), make(chan string, 1)
-	group, err := sse.NewGroup(&sse.Config{Retry: 10 * time.Millisecond})
+	group, err := sse.NewGroup(&sse.GroupConfig{Retry: 10 * time.Millisecond})
 	testkit.Must(t, err)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, eventsPage) }) // the page shows it
@@ -39,7 +39,7 @@ func TestAnEventSourceInChromiumReceivesAllEventsOfAGroup(t *testing.T) {
 			if i%10 == 0 {
 				e.Name = "tenth"
 			}
-			if _, err := group.Send(e, nil); err != nil { // clients that refuse an event connect again
+			if _, err := group.Broadcast(e, nil); err != nil { // clients that refuse an event connect again
 				t.Errorf("event %d: %v", i, err)
 			}
 			switch {

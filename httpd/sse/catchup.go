@@ -97,9 +97,7 @@ func (g *Group) leave(p *httpd.Parked, reason error) {
 	if errors.Is(reason, httpd.ErrEnded) {
 		reason = context.Canceled
 	}
-	if g.cfg.OnLeave != nil {
-		g.cfg.OnLeave(Stream{p}, reason)
-	}
+	g.notifyLeft(p, reason)
 }
 
 // closeBehind closes the streams that are behind.

@@ -39,7 +39,7 @@ func (x *late) send(t *testing.T, n int) {
 }
 
 // startLate makes a group that has sent 250 KB, and a client that has received nothing of it.
-func startLate(t *testing.T, cfg *Config) *late {
+func startLate(t *testing.T, cfg *GroupConfig) *late {
 	t.Helper()
 	x := &late{left: make(chan error, 10)}
 	cfg.MaxPending = 16 << 10
@@ -75,7 +75,7 @@ func (x *late) next(first, end int) {
 // A client that has missed more than MaxPending gets all of it, and all events that are sent meanwhile, at its own speed. The output that waits for
 // it is limited by MaxPending.
 func TestAClientThatHasMissedMuchCatchesUp(t *testing.T) {
-	x := startLate(t, &Config{})
+	x := startLate(t, &GroupConfig{})
 	for range 30 { // more than MaxPending
 		x.send(t, 1)
 		x.g.mu.Lock()
@@ -105,7 +105,7 @@ func TestAClientThatHasMissedMuchCatchesUp(t *testing.T) {
 // KeepSlow. The events that it has received before are without a gap.
 func TestAClientThatDoesNotCatchUpLeavesWithoutAGap(t *testing.T) {
 	for _, keep := range []bool{false, true} {
-		x := startLate(t, &Config{History: 250, KeepSlow: keep})
+		x := startLate(t, &GroupConfig{History: 250, KeepSlow: keep})
 		x.send(t, 1000)
 		x.reads()
 		gaps := 0
@@ -172,7 +172,7 @@ func TestAStreamThatIsBehindEndsAsOthers(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := startLate(t, &Config{})
+			x := startLate(t, &GroupConfig{})
 			row.end(x)
 			if err := testkit.Await(t, x.left, "OnLeave"); row.reason != nil && !errors.Is(err, row.reason) {
 				t.Errorf("the reason is %v", err)
@@ -188,7 +188,7 @@ func TestAStreamThatIsBehindEndsAsOthers(t *testing.T) {
 func TestReplayIsLimitedForAStream(t *testing.T) {
 	const pages, each = 40, 100 // of 1 KB
 	var calls atomic.Int64
-	_, _, addr := group(t, &Config{Replay: func(_ *http.Request, lastID string) ([]Event, error) {
+	_, _, addr := group(t, &GroupConfig{Replay: func(_ *http.Request, lastID string) ([]Event, error) {
 		calls.Add(1)
 		last, err := strconv.Atoi(lastID)
 		if err != nil || last >= pages*each {

@@ -5,7 +5,7 @@
 //	...
 //	http.Handle("/events", events) // in a server of package httpd
 //	...
-//	_, err = events.Send(sse.Event{Name: "price", Data: "42"}, nil) // to every client, from any goroutine
+//	_, err = events.Broadcast(sse.Event{Name: "price", Data: "42"}, nil) // to every client, from any goroutine
 //
 // # Streams
 //
@@ -24,20 +24,20 @@
 // When its connection ends, EventSource connects again, after the time of Retry, and sends the ID of the last event that it has received. A
 // Group keeps its latest events, the history, and sends the client those after this one. If the history does not have the ID, the client is
 // sent all of the history. So the client misses no event that the history has, gets the events in their order, and none twice. The Group
-// gives an event without an ID one that differs from those of other Groups and of earlier runs of the program. Config.Replay may return
+// gives an event without an ID one that differs from those of other Groups and of earlier runs of the program. GroupConfig.Replay may return
 // older events, from a store of the program. A client that has missed many events is sent them as it reads, and gets the same events as the
 // other clients when it has all of them.
 //
 // # Slow clients
 //
 // Sending never waits. MaxPending limits for each stream the output that the kernel has not taken. At the limit, a Group cuts the client
-// off by default; the client connects again, and continues where it was. With Config.KeepSlow it misses events instead. A client that takes
+// off by default; the client connects again, and continues where it was. With GroupConfig.KeepSlow it misses events instead. A client that takes
 // none of the output that waits for as long as IdleTimeout of the server is cut off in any case.
 //
 // # Keep-alive
 //
 // A proxy often ends a connection on which nothing happens. A Group sends a comment, which clients ignore, when it has sent nothing for
-// Config.KeepAlive. One timer serves all its streams, and none runs while it has no stream.
+// GroupConfig.KeepAlive. One timer serves all its streams, and none runs while it has no stream.
 //
 // # The end
 //

@@ -23,7 +23,7 @@ func Example() {
 	http.Handle("/events", events)
 	go func() {
 		for t := range time.Tick(time.Second) {
-			_, _ = events.Send(sse.Event{Name: "time", Data: t.String()}, nil) // the event is valid; slow clients connect again
+			_, _ = events.Broadcast(sse.Event{Name: "time", Data: t.String()}, nil) // the event is valid; slow clients connect again
 		}
 	}()
 	log.Fatal(httpd.ListenAndServe(":8080", nil))

@@ -16,7 +16,7 @@ import (
 )
 
 // group starts a server for a Group.
-func group(t *testing.T, cfg *Config) (g *Group, s *httpd.Server, addr string) {
+func group(t *testing.T, cfg *GroupConfig) (g *Group, s *httpd.Server, addr string) {
 	t.Helper()
 	g, err := NewGroup(cfg)
 	testkit.Must(t, err)
@@ -27,24 +27,24 @@ func group(t *testing.T, cfg *Config) (g *Group, s *httpd.Server, addr string) {
 // send sends an event, which no stream refuses.
 func send(t *testing.T, g *Group, e Event) {
 	t.Helper()
-	if refused, err := g.Send(e, nil); err != nil || refused != nil {
-		t.Errorf("Send: %v, %v", refused, err)
+	if refused, err := g.Broadcast(e, nil); err != nil || refused != nil {
+		t.Errorf("Broadcast: %v, %v", refused, err)
 	}
 }
 
 // Each client of a group gets each event, and the outcome of each is told.
 func TestAGroupSendsToAllStreams(t *testing.T) {
-	g, _, addr := group(t, &Config{Retry: time.Second})
+	g, _, addr := group(t, &GroupConfig{Retry: time.Second})
 	var clients []*client
 	for range 5 {
 		clients = append(clients, open(t, addr))
 	}
 	testkit.Until(t, "the streams", func() bool { return g.Len() == len(clients) })
 	outcomes := make(chan error, len(clients))
-	if refused, err := g.Send(Event{ID: "7", Name: "n", Data: "x"}, func(_ *httpd.Parked, err error) { outcomes <- err }); refused != nil || err != nil {
-		t.Errorf("Send: %v, %v", refused, err)
+	if refused, err := g.Broadcast(Event{ID: "7", Name: "n", Data: "x"}, func(_ Stream, err error) { outcomes <- err }); refused != nil || err != nil {
+		t.Errorf("Broadcast: %v, %v", refused, err)
 	}
-	_, err := g.Send(Event{ID: "\n"}, nil)
+	_, err := g.Broadcast(Event{ID: "\n"}, nil)
 	testkit.WantErr(t, err, ErrInvalid)
 	for _, c := range clients {
 		testkit.Must(t, testkit.Await(t, outcomes, "the outcome"))
@@ -61,7 +61,7 @@ func TestAGroupSendsToAllStreams(t *testing.T) {
 // A client that connects again gets the events after its last one: all of them, in order, once. A new client gets none, and one with an
 // ID that the history does not have gets all of it.
 func TestAReconnectLosesNoEvent(t *testing.T) {
-	g, _, addr := group(t, &Config{History: 10})
+	g, _, addr := group(t, &GroupConfig{History: 10})
 	for i := range 15 {
 		send(t, g, Event{ID: strconv.Itoa(i), Data: fmt.Sprint("data ", i)})
 	}
@@ -92,7 +92,7 @@ func TestAReconnectLosesNoEvent(t *testing.T) {
 
 // While events are sent, clients connect, leave at any event, and connect again: each gets consecutive events.
 func TestReconnectsDuringSendsLoseNoEvent(t *testing.T) {
-	g, s, addr := group(t, &Config{History: 1 << 20, HistoryBytes: 1 << 30})
+	g, s, addr := group(t, &GroupConfig{History: 1 << 20, HistoryBytes: 1 << 30})
 	stop := make(chan struct{})
 	var sender, clients sync.WaitGroup
 	sender.Go(func() {
@@ -102,7 +102,7 @@ func TestReconnectsDuringSendsLoseNoEvent(t *testing.T) {
 				return
 			default:
 			}
-			_, err := g.Send(Event{Data: strconv.Itoa(i)}, nil) // may cut clients off
+			_, err := g.Broadcast(Event{Data: strconv.Itoa(i)}, nil) // may cut clients off
 			testkit.Must(t, err)
 			if i%20 == 0 {
 				time.Sleep(100 * time.Microsecond) // leaves time to the clients
@@ -143,7 +143,7 @@ func TestReconnectsDuringSendsLoseNoEvent(t *testing.T) {
 // Replay has the events that the history does not have. Its error is the answer.
 func TestReplayHasOlderEvents(t *testing.T) {
 	calls := make(chan string, 10)
-	g, _, addr := group(t, &Config{History: 3, Replay: func(_ *http.Request, last string) (events []Event, err error) {
+	g, _, addr := group(t, &GroupConfig{History: 3, Replay: func(_ *http.Request, last string) (events []Event, err error) {
 		calls <- last
 		n, err := strconv.Atoi(last)
 		if err != nil {
@@ -176,7 +176,7 @@ func TestReplayHasOlderEvents(t *testing.T) {
 // A group without events for KeepAlive sends a comment, to all streams from one timer, which runs only while there are streams.
 func TestKeepAliveIsSentByOneTimer(t *testing.T) {
 	clock := testkit.NewClock()
-	g, _, addr := group(t, &Config{Clock: clock})
+	g, _, addr := group(t, &GroupConfig{Clock: clock})
 	clients := []*client{open(t, addr), open(t, addr)}
 	testkit.Until(t, "the streams", func() bool { return g.Len() == 2 })
 	send(t, g, Event{Data: "0"})
@@ -210,14 +210,14 @@ func TestKeepAliveIsSentByOneTimer(t *testing.T) {
 func TestASlowStreamIsCutOffOrMissesEvents(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		left := make(chan error, 10)
-		g, _, addr := group(t, &Config{KeepSlow: keep, HistoryBytes: 64 << 20, OnLeave: func(_ Stream, reason error) { left <- reason }})
+		g, _, addr := group(t, &GroupConfig{KeepSlow: keep, HistoryBytes: 64 << 20, OnLeave: func(_ Stream, reason error) { left <- reason }})
 		c := open(t, addr)
 		testkit.Until(t, "the stream", func() bool { return g.Len() == 1 })
-		var refused []httpd.BroadcastError
+		var refused []BroadcastError
 		sent := 0
 		for ; refused == nil; sent++ {
 			var err error
-			refused, err = g.Send(Event{Data: strconv.Itoa(sent) + strings.Repeat("x", 1000)}, nil)
+			refused, err = g.Broadcast(Event{Data: strconv.Itoa(sent) + strings.Repeat("x", 1000)}, nil)
 			testkit.Must(t, err)
 		}
 		testkit.WantErr(t, refused[0], server.ErrFull)

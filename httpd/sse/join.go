@@ -100,20 +100,25 @@ func (g *Group) replay(b *backlog, r *http.Request) error {
 
 // add begins the stream with its backlog, and makes it a member. Meanwhile no event is sent to the members.
 func (g *Group) add(p *httpd.Parked, b *backlog) error {
+	if b.isPartial {
+		return sendAll(p, b.text)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err := p.FlushError(); err != nil {
 		return err
-	}
-	if b.isPartial {
-		if _, err := p.Write(b.text); err != nil {
-			return err
-		}
-		return p.Close()
 	}
 	number := g.history.end()
 	if b.continues {
 		number, _ = g.history.after(b.id)
 	}
 	return g.follow(p, b.text, number)
+}
+
+// sendAll sends a stream that consists of text. Without mu, since the end of a response calls ConnState of the server.
+func sendAll(p *httpd.Parked, text []byte) error {
+	if _, err := p.Write(text); err != nil {
+		return err
+	}
+	return p.Close()
 }

@@ -1,10 +1,6 @@
 package sse
 
-import (
-	"time"
-
-	"github.com/evmq/evmq/httpd"
-)
+import "time"
 
 // keepAlive is sent when there are no events.
 var keepAlive = []byte(":\n\n")
@@ -45,12 +41,14 @@ func (g *Group) tick() {
 		return
 	}
 	now := g.now()
-	var refused []httpd.BroadcastError
+	var refused []BroadcastError
 	if now-g.lastSent >= g.cfg.KeepAlive {
-		refused = g.members.Broadcast(keepAlive, nil)
+		for _, r := range g.members.Broadcast(keepAlive, nil) {
+			refused = append(refused, refusalOf(r))
+		}
 		g.lastSent = now
 	}
 	g.timer.Reset(g.cfg.KeepAlive - (now - g.lastSent))
 	g.mu.Unlock()
-	g.cutOff(refused)
+	g.cutOffSlow(refused)
 }

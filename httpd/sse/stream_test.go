@@ -23,7 +23,14 @@ func TestMain(m *testing.M) { leaktest.Main(m) }
 // start starts a server, which the end of the test closes.
 func start(t *testing.T, handler http.Handler) (s *httpd.Server, addr string) {
 	t.Helper()
+	return startWith(t, handler, func(*httpd.Server) {})
+}
+
+// startWith is start of a server that configure changes.
+func startWith(t *testing.T, handler http.Handler, configure func(s *httpd.Server)) (s *httpd.Server, addr string) {
+	t.Helper()
 	s = &httpd.Server{Handler: handler, NumLoops: 1, ErrorLog: log.New(io.Discard, "", 0), Socket: server.SocketOptions{WriteBuffer: 64 << 10}}
+	configure(s)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
 	done := make(chan error, 1)
@@ -172,7 +179,7 @@ func TestStartRefusesWhatCannotBeAStream(t *testing.T) {
 	}))
 	c := open(t, addr)
 	testkit.WantEqual(t, "status", c.status, http.StatusInternalServerError)
-	for _, cfg := range []*Config{{Retry: -1}} {
+	for _, cfg := range []*GroupConfig{{Retry: -1}} {
 		_, err := NewGroup(cfg)
 		testkit.WantErr(t, err, ErrInvalid)
 	}
