@@ -68,7 +68,7 @@ func note(t *testing.T, addr, text string) {
 	testkit.Must(t, err)
 	_ = resp.Body.Close() // it has none
 	if resp.StatusCode != http.StatusNoContent {
-		t.Errorf("the note %q is answered with %s", text, resp.Status)
+		t.Errorf("the note %q has the response %s", text, resp.Status)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestSSEPassesNotesToAllReaders(t *testing.T) {
 		first.next("four")
 		select {
 		case text := <-polled:
-			testkit.WantEqual(t, "answer of the poll", text, "OK four\n")
+			testkit.WantEqual(t, "response to the poll", text, "OK four\n")
 			waits = false
 		case <-time.After(time.Millisecond):
 		}
@@ -123,19 +123,19 @@ func TestSSEPassesNotesToAllReaders(t *testing.T) {
 	p.wait()
 }
 
-// A long poll without a note is answered 204, and a note that is no text is refused.
+// The response to a long poll without a note is 204, and a note that is no text is refused.
 func TestALongPollEndsWithoutANote(t *testing.T) {
 	p := start(t, build(t, "sse"), "-addr", "127.0.0.1:0", "-wait", "1ms")
 	addr := p.line("listening on ")
 	if status, _, body := fetch(t, http.DefaultClient, "http://"+addr+"/next"); status != http.StatusNoContent || len(body) > 0 {
-		t.Errorf("the poll is answered with %d %q", status, body)
+		t.Errorf("the response to the poll is %d %q", status, body)
 	}
 	for _, text := range []string{"", " \n", "\xff", strings.Repeat("x", 5000)} {
 		resp, err := http.PostForm("http://"+addr+"/notes", url.Values{"text": {text}})
 		testkit.Must(t, err)
 		_ = resp.Body.Close() // the status says it
 		if resp.StatusCode != http.StatusBadRequest {
-			t.Errorf("the note %.10q is answered with %s", text, resp.Status)
+			t.Errorf("the note %.10q has the response %s", text, resp.Status)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

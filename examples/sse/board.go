@@ -24,7 +24,7 @@ func newBoard(wait, keepAlive time.Duration) (*board, error) {
 	return &board{streams, httpd.NewGroup(nil), wait}, err
 }
 
-// stream answers with the notes that the client has missed, and then with each new one.
+// stream responds with the notes that the client has missed, and then with each new one.
 func (b *board) stream(w http.ResponseWriter, r *http.Request) {
 	if last := r.URL.Query().Get("last"); last != "" && r.Header.Get("Last-Event-ID") == "" { // the page has made a new EventSource
 		r.Header.Set("Last-Event-ID", last)
@@ -32,7 +32,7 @@ func (b *board) stream(w http.ResponseWriter, r *http.Request) {
 	b.streams.ServeHTTP(w, r)
 }
 
-// next answers with the next note, or 204 when there was none for the time.
+// next responds with the next note, or 204 when there was none for the time.
 func (b *board) next(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -30,7 +30,7 @@ var page []byte
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8080", "the address to listen on")
-	wait := flag.Duration("wait", time.Minute, "the time after which a long poll is answered 204")
+	wait := flag.Duration("wait", time.Minute, "the time after which the response to a long poll is 204")
 	keepAlive := flag.Duration("keepalive", 15*time.Second, "the time without a note after which a comment is sent")
 	flag.Parse()
 	l, err := net.Listen("tcp", *addr)

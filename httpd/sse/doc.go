@@ -9,8 +9,8 @@
 //
 // # Streams
 //
-// [Start] answers a request with a stream of its own, a [Stream]. A [Group] is a set of streams that get the same events, each encoded
-// once. Both answer with the content type text/event-stream and Cache-Control: no-cache, and with X-Accel-Buffering: no, which makes nginx
+// [Start] responds to a request with a stream of its own, a [Stream]. A [Group] is a set of streams that get the same events, each encoded
+// once. Both respond with the content type text/event-stream and Cache-Control: no-cache, and with X-Accel-Buffering: no, which makes nginx
 // pass events on at once. Other fields, and values of the last two, that the handler has set before are kept.
 //
 // # Events

@@ -140,7 +140,7 @@ func TestReconnectsDuringSendsLoseNoEvent(t *testing.T) {
 	testkit.Until(t, "the end of all", func() bool { return s.Parked() == 0 && g.Len() == 0 })
 }
 
-// Replay has the events that the history does not have. Its error is the answer.
+// Replay has the events that the history does not have. Its error is the response.
 func TestReplayHasOlderEvents(t *testing.T) {
 	calls := make(chan string, 10)
 	g, _, addr := group(t, &GroupConfig{History: 3, Replay: func(_ *http.Request, last string) (events []Event, err error) {
@@ -275,7 +275,7 @@ func TestAGroupServesGET(t *testing.T) {
 		testkit.Must(t, err)
 		_ = resp.Body.Close() // it has none that matters
 		if resp.StatusCode != status || method == "HEAD" && resp.Header.Get("Content-Type") != "text/event-stream" {
-			t.Errorf("%s is answered with %s, %v", method, resp.Status, resp.Header)
+			t.Errorf("the response to %s is %s, %v", method, resp.Status, resp.Header)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

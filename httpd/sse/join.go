@@ -7,8 +7,8 @@ import (
 	"github.com/evmq/evmq/httpd"
 )
 
-// ServeHTTP answers a GET with a stream of the Group, as Join does, and a HEAD with the head of one. Other methods are answered 405, and a
-// request that cannot be parked, or for which Replay fails, 500. May block; not in a callback.
+// ServeHTTP responds to a GET with a stream of the Group, as Join does, and to a HEAD with the head of one. It responds with 405 to other methods,
+// and with 500 to a request that cannot be parked, or for which Replay fails. May block; not in a callback.
 func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet:
@@ -26,9 +26,9 @@ func (g *Group) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Join answers a request with a stream of the Group: with the events of the history that the client has missed, and then with each event
+// Join responds to a request with a stream of the Group: with the events of the history that the client has missed, and then with each event
 // that is sent. w and r are the arguments of the handler. Errors: those of Start; that of Replay, or ErrInvalid for its events, after which the
-// handler can answer by w; those of httpd.Group.Add if the client has gone, or Shutdown has begun. May block; not in a callback.
+// handler can still respond by w; those of httpd.Group.Add if the client has gone, or Shutdown has begun. May block; not in a callback.
 func (g *Group) Join(w http.ResponseWriter, r *http.Request) (Stream, error) {
 	s, _, err := g.join(w, r)
 	return s, err

@@ -27,9 +27,9 @@ type StreamConfig struct {
 // goroutines. The zero Stream must not be used.
 type Stream struct{ p *httpd.Parked }
 
-// Start answers a request with a stream of events: it parks the request, and sends the head. w and r are the arguments of the handler. A nil
+// Start responds to a request with a stream of events: it parks the request, and sends the head. w and r are the arguments of the handler. A nil
 // cfg means the defaults. The stream has no deadline; it ends with Close, Abort, or its client. Errors: ErrInvalid; those of httpd.Park, which
-// say whether the handler can answer by w; those of httpd.Parked.Write, after which the connection ends. May block; not in a callback.
+// say whether the handler can still respond by w; those of httpd.Parked.Write, after which the connection ends. May block; not in a callback.
 func Start(w http.ResponseWriter, r *http.Request, cfg *StreamConfig) (Stream, error) {
 	var c StreamConfig
 	if cfg != nil {
@@ -105,13 +105,13 @@ func (s Stream) Comment(text string) error {
 	return err
 }
 
-// Close ends the stream when all output before it was sent. EventSource then connects again; it stops if that request is answered with the
+// Close ends the stream when all output before it was sent. EventSource then connects again; it stops if the response to that request has the
 // status 204. Errors: those of httpd.Parked.Close. Any goroutine.
 func (s Stream) Close() error { return s.p.Close() }
 
 // Abort ends the stream and its connection at once. Any goroutine.
 func (s Stream) Abort() { s.p.Abort() }
 
-// Parked returns the answer that the stream is written to, for its methods Notify, Pending and SetWriteDeadline. The program must not write to
+// Parked returns the response that the stream is written to, for its methods Notify, Pending and SetWriteDeadline. The program must not write to
 // it. Any goroutine.
 func (s Stream) Parked() *httpd.Parked { return s.p }

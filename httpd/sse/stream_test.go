@@ -163,7 +163,7 @@ func TestAStreamLearnsThatItsClientIsGone(t *testing.T) {
 	c.wantEnd()
 }
 
-// A stream is refused for a ResponseWriter that cannot be parked, and for a wrong configuration; then the handler can answer otherwise.
+// A stream is refused for a ResponseWriter that cannot be parked, and for a wrong configuration; then the handler can respond otherwise.
 func TestStartRefusesWhatCannotBeAStream(t *testing.T) {
 	type opaque struct{ http.ResponseWriter } // without Unwrap
 	g, err := NewGroup(nil)

@@ -27,7 +27,7 @@ const (
 	CloseInternalError      CloseCode = 1011 // the server has met an unexpected condition, such as a panic
 	CloseServiceRestart     CloseCode = 1012 // the server restarts
 	CloseTryAgainLater      CloseCode = 1013 // the server is overloaded
-	CloseBadGateway         CloseCode = 1014 // a server behind this one has given an invalid answer
+	CloseBadGateway         CloseCode = 1014 // a server behind this one has given an invalid response
 	CloseTLSHandshake       CloseCode = 1015 // the TLS handshake has failed
 )
 

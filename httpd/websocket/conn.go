@@ -75,7 +75,7 @@ func (c *Conn) dropMore() {
 type connState uint8
 
 const (
-	stateOpening connState = iota // the answer to the handshake was not sent
+	stateOpening connState = iota // the response to the handshake was not sent
 	stateOpen                     // messages are sent and received
 	stateClosing                  // a close frame was sent, or is pending, and the peer's answer has not arrived
 	stateClosed                   // nothing is sent any more, and the connection is being closed
@@ -86,7 +86,7 @@ var connStates = [...]string{stateOpening: "opening", stateOpen: "open", stateCl
 // String returns the state's name.
 func (s connState) String() string { return connStates[s] }
 
-// open makes the Conn open, when the answer to the handshake is output.
+// open makes the Conn open, when the response to the handshake is output.
 func (c *Conn) open() error {
 	c.h.add(c)
 	c.mu.Lock()

@@ -18,7 +18,7 @@ import (
 // maxWindow is the size of the window of package flate, as a power of 2. A peer that asks for a smaller one gets no compression.
 const maxWindow = 15
 
-// acceptDeflate accepts the first offer of permessage-deflate that can be accepted, and adds the answer to header.
+// acceptDeflate accepts the first offer of permessage-deflate that can be accepted, and adds the accepted parameters to header.
 func (c *Conn) acceptDeflate(r *http.Request, header http.Header) {
 	if !c.h.cfg.Deflate {
 		return
@@ -29,24 +29,24 @@ func (c *Conn) acceptDeflate(r *http.Request, header http.Header) {
 			return
 		}
 		for _, offer := range offers {
-			if answer := answerOffer(offer); answer != "" {
+			if accepted := acceptOffer(offer); accepted != "" {
 				c.deflates = true
-				header["Sec-WebSocket-Extensions"] = []string{answer}
+				header["Sec-WebSocket-Extensions"] = []string{accepted}
 				return
 			}
 		}
 	}
 }
 
-// answerOffer returns the answer to an offer of an extension, or "" if it is not accepted.
-func answerOffer(offer httphead.Option) string {
+// acceptOffer returns the value of Sec-WebSocket-Extensions that accepts an offer, or "" if it is not accepted.
+func acceptOffer(offer httphead.Option) string {
 	var p wsflate.Parameters
 	if string(offer.Name) != wsflate.ExtensionName || p.Parse(offer) != nil || p.ServerMaxWindowBits.Defined() && p.ServerMaxWindowBits < maxWindow {
 		return ""
 	}
-	answer := noTakeover
-	answer.ServerMaxWindowBits = p.ServerMaxWindowBits
-	return extension(answer)
+	accepted := noTakeover
+	accepted.ServerMaxWindowBits = p.ServerMaxWindowBits
+	return extension(accepted)
 }
 
 // extension returns the value of Sec-WebSocket-Extensions with these parameters.

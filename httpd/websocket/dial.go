@@ -173,21 +173,21 @@ func (d *dialer) Open(c *server.Conn) {
 	d.request = nil
 }
 
-// maxAnswer is the largest head of the server's answer, in bytes.
-const maxAnswer = 32 << 10
+// maxResponse is the largest head of the server's response, in bytes.
+const maxResponse = 32 << 10
 
-// Data reads the answer. When it is complete, the connection is a WebSocket.
+// Data reads the response. When it is complete, the connection is a WebSocket.
 func (d *dialer) Data(sc *server.Conn, p []byte) (int, error) {
-	end := strings.Index(string(p[:min(len(p), maxAnswer)]), "\r\n\r\n")
-	if end < 0 && len(p) < maxAnswer {
+	end := strings.Index(string(p[:min(len(p), maxResponse)]), "\r\n\r\n")
+	if end < 0 && len(p) < maxResponse {
 		return 0, nil
 	}
 	if end >= 0 && isInformational(p[:end]) {
 		return end + 4, nil
 	}
-	err := error(&HandshakeError{Text: "the head of the answer is too long"})
+	err := error(&HandshakeError{Text: "the head of the response is too long"})
 	if end >= 0 {
-		err = d.checkAnswer(p[:end+4])
+		err = d.checkResponse(p[:end+4])
 	}
 	if err == nil {
 		err = d.upgrade(sc)
@@ -199,7 +199,7 @@ func (d *dialer) Data(sc *server.Conn, p []byte) (int, error) {
 	return end + 4, nil
 }
 
-// isInformational reports whether the head is that of an answer such as 103, which precedes the answer itself.
+// isInformational reports whether the head is that of a response such as 103, which precedes the response itself.
 func isInformational(head []byte) bool {
 	return len(head) >= 12 && string(head[:7]) == "HTTP/1." && string(head[8:10]) == " 1" && string(head[9:12]) != "101"
 }
@@ -221,7 +221,7 @@ func (d *dialer) upgrade(sc *server.Conn) error {
 }
 
 // MaxInput implements server.LimitHandler.
-func (d *dialer) MaxInput() int { return maxAnswer }
+func (d *dialer) MaxInput() int { return maxResponse }
 
 // Close ends the handshake if it is not complete.
 func (d *dialer) Close(_ *server.Conn, reason error) {

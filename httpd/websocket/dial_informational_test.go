@@ -11,16 +11,16 @@ import (
 	"github.com/evmq/evmq/internal/testkit"
 )
 
-// Answers such as 103 precede the answer to the handshake, and arrive in any pieces.
-func TestDialSkipsInformationalAnswers(t *testing.T) {
+// Responses such as 103 precede the response to the handshake, and arrive in any pieces.
+func TestDialSkipsInformationalResponses(t *testing.T) {
 	const before = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
 	for _, piece := range []int{1, 7, 10_000} {
 		c := newCaller(t, websocket.Config{})
 		url := fakeServer(t, func(nc net.Conn, _ *http.Request, accept string) {
-			answer := fmt.Appendf(nil, "%s%sSec-WebSocket-Accept: %s\r\n\r\n", before, switching, accept)
-			answer = append(answer, unmasked(0x80|opText, "at once")...)
-			for n := 0; n < len(answer); n += piece {
-				if _, err := nc.Write(answer[n:min(n+piece, len(answer))]); err != nil {
+			response := fmt.Appendf(nil, "%s%sSec-WebSocket-Accept: %s\r\n\r\n", before, switching, accept)
+			response = append(response, unmasked(0x80|opText, "at once")...)
+			for n := 0; n < len(response); n += piece {
+				if _, err := nc.Write(response[n:min(n+piece, len(response))]); err != nil {
 					t.Error(err)
 					return
 				}
@@ -31,7 +31,7 @@ func TestDialSkipsInformationalAnswers(t *testing.T) {
 	}
 	url := fakeServer(t, func(nc net.Conn, _ *http.Request, _ string) {
 		_, err := io.WriteString(nc, before+"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-		testkit.CheckErr(t, "the answer", err, nil)
+		testkit.CheckErr(t, "the response", err, nil)
 	})
 	ctx, cancel := testkit.Soon()
 	defer cancel()

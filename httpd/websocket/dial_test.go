@@ -104,8 +104,8 @@ func TestDialMakesAWebSocket(t *testing.T) {
 	}
 }
 
-// fakeServer answers one connection by a function, and returns the URL.
-func fakeServer(t *testing.T, answer func(nc net.Conn, r *http.Request, accept string)) string {
+// fakeServer serves one connection by a function, and returns the URL.
+func fakeServer(t *testing.T, respond func(nc net.Conn, r *http.Request, accept string)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -127,7 +127,7 @@ func fakeServer(t *testing.T, answer func(nc net.Conn, r *http.Request, accept s
 		if _, err := h.Upgrade(rec, r); !errors.Is(err, http.ErrNotSupported) {
 			t.Errorf("the request of Dial is refused: %v", err)
 		}
-		answer(nc, r, acceptOf(r))
+		respond(nc, r, acceptOf(r))
 	}()
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -138,9 +138,9 @@ func fakeServer(t *testing.T, answer func(nc net.Conn, r *http.Request, accept s
 
 const switching = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
-// Each answer makes Dial fail.
-func TestDialRefusesAnswersThatAreNoHandshake(t *testing.T) {
-	for name, answer := range map[string]string{
+// Each response makes Dial fail.
+func TestDialRefusesResponsesThatAreNoHandshake(t *testing.T) {
+	for name, response := range map[string]string{
 		"403":                      "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
 		"no HTTP":                  "SSH-2.0-x\r\n\r\n",
 		"200":                      "HTTP/1.1 200 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
@@ -158,7 +158,7 @@ func TestDialRefusesAnswersThatAreNoHandshake(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := fakeServer(t, func(nc net.Conn, _ *http.Request, accept string) {
-				_, _ = io.WriteString(nc, strings.Replace(answer, "ACCEPT", accept, 1)) // the client may be gone
+				_, _ = io.WriteString(nc, strings.Replace(response, "ACCEPT", accept, 1)) // the client may be gone
 			})
 			c := newCaller(t, websocket.Config{Deflate: true, Subprotocols: []string{"v1"}})
 			ctx, cancel := testkit.Soon()
@@ -177,7 +177,7 @@ func TestDialRefusesAnswersThatAreNoHandshake(t *testing.T) {
 	}
 }
 
-// The server's frames are not masked, and a client that finds a mask closes with 1002. A frame in the read of the answer is not lost.
+// The server's frames are not masked, and a client that finds a mask closes with 1002. A frame in the read of the response is not lost.
 func TestADialledWebSocketChecksTheServersFrames(t *testing.T) {
 	url := fakeServer(t, func(nc net.Conn, _ *http.Request, accept string) {
 		_, _ = nc.Write(append([]byte(switching+"Sec-WebSocket-Accept: "+accept+"\r\n\r\n"), seq(unmasked(0x80|opText, "first"), text("masked"))...))
@@ -215,7 +215,7 @@ func TestDialChecksItsArguments(t *testing.T) {
 	testkit.CheckErr(t, "Dial", err, websocket.ErrInvalid)
 }
 
-// The server accepts the connection and does not answer.
+// The server accepts the connection and does not respond.
 func TestDialEndsWithItsContextOrTimeout(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	testkit.Must(t, err)
@@ -232,7 +232,7 @@ func TestDialEndsWithItsContextOrTimeout(t *testing.T) {
 	nc, err := l.Accept()
 	testkit.Must(t, err)
 	defer nc.Close()
-	_, err = http.ReadRequest(bufio.NewReader(nc)) // so Dial waits for the answer
+	_, err = http.ReadRequest(bufio.NewReader(nc)) // so Dial waits for the response
 	testkit.Must(t, err)
 	cancel(why)
 	testkit.CheckErr(t, "Dial", testkit.Await(t, ends, "Dial"), why)

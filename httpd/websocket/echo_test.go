@@ -22,7 +22,7 @@ func TestMessagesOfAllSizesAreEchoed(t *testing.T) {
 	})
 }
 
-// A client need not wait for the answer to its handshake.
+// A client need not wait for the response to its handshake.
 func TestFramesInTheReadOfTheUpgradeAreNotLost(t *testing.T) {
 	both(t, func(t *testing.T, placement server.Placement) {
 		s := start(t, &websocket.Config{Message: echo, Placement: placement})

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A request that is accepted has the fields that RFC 6455 asks for, and the answer offers nothing that the client has not offered.
+// A request that is accepted has the fields that RFC 6455 asks for, and the response offers nothing that the client has not offered.
 func FuzzHandshake(f *testing.F) {
 	const request = "GET /x HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for _, more := range []string{
@@ -53,7 +53,7 @@ func FuzzHandshake(f *testing.F) {
 			t.Errorf("subprotocol %q was not offered", name)
 		}
 		if c.deflates != (len(header) > 0) || c.deflates && !strings.Contains(strings.Join(r.Header["Sec-Websocket-Extensions"], ","), "permessage-deflate") {
-			t.Errorf("the answer is %v", header)
+			t.Errorf("the response is %v", header)
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// A Handler is an http.Handler that answers the opening handshakes of WebSockets, and serves them with its Config. The requests have to be
+// A Handler is an http.Handler that responds to the opening handshakes of WebSockets, and serves them with its Config. The requests have to be
 // those of a server of package httpd. A Handler may be used for many paths and servers: Stats and MaxFragments then count all of their
 // WebSockets, and the server measures the time of Message for all of them together.
 type Handler struct {
@@ -41,7 +41,7 @@ func NewHandler(cfg *Config) (*Handler, error) {
 	return h, nil
 }
 
-// ServeHTTP calls Upgrade. It drops the error, since Upgrade has answered the client, but panics if it matches ErrInvalid. May block; not in a
+// ServeHTTP calls Upgrade. It drops the error, since Upgrade has sent a response, but panics if it matches ErrInvalid. May block; not in a
 // callback.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, err := h.Upgrade(w, r); errors.Is(err, ErrInvalid) {
@@ -62,9 +62,9 @@ func (h *Handler) checkArguments(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Upgrade answers an opening handshake and makes the connection a WebSocket. It also answers requests that it refuses: with 403 because of their
+// Upgrade responds to an opening handshake and makes the connection a WebSocket. It also responds to requests that it refuses: with 403 because of their
 // origin, with 405 if the method is not GET, with 426 if they ask for no upgrade or for another version, with 501 if the server does not
-// support it, with 503 during Shutdown, and otherwise with 400. Fields that are set in w.Header are sent with the answer.
+// support it, with 503 during Shutdown, and otherwise with 400. Fields that are set in w.Header are sent with the response.
 //
 // Messages are handled when the handler of the request has returned, also those that the client has sent together with the request. The Conn may
 // be used before that. The Conn keeps no reference to the request.
@@ -106,7 +106,7 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 		err = c.open()
 	} else {
 		h.refused.Add(1)
-		answerFailure(w, err)
+		respondFailure(w, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("websocket: upgrade: %w", err)
@@ -117,8 +117,8 @@ func (h *Handler) Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error)
 	return c, nil
 }
 
-// answerFailure answers a request for which httpd.Upgrade has failed. After other errors the connection has ended.
-func answerFailure(w http.ResponseWriter, err error) {
+// respondFailure responds to a request for which httpd.Upgrade has failed. After other errors the connection has ended.
+func respondFailure(w http.ResponseWriter, err error) {
 	switch {
 	case errors.Is(err, http.ErrServerClosed):
 		http.Error(w, "the server shuts down", http.StatusServiceUnavailable)

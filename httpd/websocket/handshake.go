@@ -15,14 +15,14 @@ import (
 // version is the version of the protocol.
 const version = "13"
 
-// A refusal is the answer to a request that is no valid opening handshake.
+// A refusal is the response to a request that is no valid opening handshake.
 type refusal struct {
 	status int
 	text   string
 	header http.Header
 }
 
-// upgradeRequired has the fields of an answer with 426, which names the protocol also if only the version is wrong: RFC 9110, section 15.5.22.
+// upgradeRequired has the fields of a response with 426, which names the protocol also if only the version is wrong: RFC 9110, section 15.5.22.
 var upgradeRequired = http.Header{"Upgrade": {"websocket"}, "Connection": {"Upgrade"}, "Sec-WebSocket-Version": {version}}
 
 // checkRequest returns a refusal if r is no valid opening handshake.
@@ -46,7 +46,7 @@ func (h *Handler) checkRequest(r *http.Request) *refusal {
 	return nil
 }
 
-// accept returns the value of Sec-WebSocket-Accept that answers a key.
+// accept returns the value of Sec-WebSocket-Accept for a key.
 func accept(key string) string {
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // as above
 	return base64.StdEncoding.EncodeToString(sum[:])

@@ -20,7 +20,7 @@ func edit(old, replacement string) string {
 	return strings.Replace(handshake, old, replacement, 1)
 }
 
-// Each request is answered with a status, and the connection goes on where HTTP permits it.
+// Each response has a status, and the connection goes on where HTTP permits it.
 func TestBadHandshakesAreRefused(t *testing.T) {
 	s := start(t, &websocket.Config{Message: echo})
 	tests := []struct {
@@ -58,7 +58,7 @@ func TestBadHandshakesAreRefused(t *testing.T) {
 			testkit.Must(t, err)
 			testkit.Must(t, resp.Body.Close())
 			if resp.StatusCode != test.status || test.field != "" && resp.Header.Get(test.field) != test.value {
-				t.Errorf("the answer is %v", resp)
+				t.Errorf("the response is %v", resp)
 			}
 			if !resp.Close {
 				p.send([]byte(handshake + "\r\n"))
@@ -120,7 +120,7 @@ func TestASubprotocolIsAgreedOn(t *testing.T) {
 	} {
 		p := s.connect(t)
 		p.send([]byte(handshake + test[0] + "\r\n"))
-		testkit.WantEqual(t, "subprotocol in the answer to "+test[0], p.accepted().Get("Sec-Websocket-Protocol"), test[1])
+		testkit.WantEqual(t, "subprotocol in the response to "+test[0], p.accepted().Get("Sec-Websocket-Protocol"), test[1])
 		testkit.WantEqual(t, "Subprotocol", testkit.Await(t, names, "Opened"), test[1]+"/")
 	}
 }

@@ -203,19 +203,19 @@ func (s *site) dial(t testing.TB, fields string, more ...[]byte) *peer {
 	return p
 }
 
-// accepted reads the answer to the handshake, and returns its header.
+// accepted reads the response to the handshake, and returns its header.
 func (p *peer) accepted() http.Header {
 	p.t.Helper()
 	resp, err := http.ReadResponse(p.r, nil)
 	testkit.Must(p.t, err)
 	testkit.Must(p.t, resp.Body.Close())
 	if resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
-		p.t.Fatalf("the answer is %v", resp)
+		p.t.Fatalf("the response is %v", resp)
 	}
 	return resp.Header
 }
 
-// status reads an answer without upgrade, and returns its status.
+// status reads a response without upgrade, and returns its status.
 func (p *peer) status() int {
 	p.t.Helper()
 	resp, err := http.ReadResponse(p.r, nil)
@@ -306,7 +306,7 @@ func (s *site) ended(t testing.TB) *websocket.CloseError {
 // hello is a text that is longer than a frame with a short length.
 var hello = strings.Repeat("hello, world; ", 100)
 
-// acceptOf returns the value of Sec-WebSocket-Accept that answers a request.
+// acceptOf returns the value of Sec-WebSocket-Accept for the response to a request.
 func acceptOf(r *http.Request) string {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // RFC 6455 asks for it
 	return base64.StdEncoding.EncodeToString(sum[:])

@@ -41,7 +41,7 @@ func TestMaxMessageMayBeTheLargestInt(t *testing.T) {
 	p.want(0x80|opText, long+long)
 }
 
-// The program has set fields of the handshake in the header of the answer.
+// The program has set fields of the handshake in the header of the response.
 func TestTheFieldsOfTheHandshakeAreSentOnce(t *testing.T) {
 	h, err := websocket.NewHandler(&websocket.Config{Message: echo, Subprotocols: []string{"chat"}})
 	testkit.Must(t, err)
@@ -66,7 +66,7 @@ func TestTheFieldsOfTheHandshakeAreSentOnce(t *testing.T) {
 	}
 }
 
-// An answer with 426 names the protocol and its version.
+// A response with 426 names the protocol and its version.
 func TestUpgradeRequiredNamesTheProtocol(t *testing.T) {
 	s := start(t, &websocket.Config{Message: echo})
 	for _, request := range []string{edit("Version: 13", "Version: 12"), edit("Upgrade: websocket\r\n", "")} {
@@ -76,7 +76,7 @@ func TestUpgradeRequiredNamesTheProtocol(t *testing.T) {
 		testkit.Must(t, err)
 		testkit.Must(t, resp.Body.Close())
 		if resp.StatusCode != http.StatusUpgradeRequired || resp.Header.Get("Upgrade") != "websocket" || resp.Header.Get("Connection") != "Upgrade" || resp.Header.Get("Sec-Websocket-Version") != "13" {
-			t.Errorf("the answer is %v", resp)
+			t.Errorf("the response is %v", resp)
 		}
 	}
 }

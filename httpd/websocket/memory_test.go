@@ -63,17 +63,17 @@ func dialRaw(t *testing.T, addr string) int {
 	return fd
 }
 
-// exchange sends text and reads an answer that contains want.
+// exchange sends text and reads a response that contains want.
 func exchange(t *testing.T, fd int, request, want string) {
 	t.Helper()
 	if _, err := syscall.Write(fd, []byte(request)); err != nil {
 		t.Fatal(err)
 	}
-	var answer [1024]byte
-	for n := 0; !bytes.Contains(answer[:n], []byte(want)); {
-		m, err := syscall.Read(fd, answer[n:])
+	var response [1024]byte
+	for n := 0; !bytes.Contains(response[:n], []byte(want)); {
+		m, err := syscall.Read(fd, response[n:])
 		if err != nil || m == 0 {
-			t.Fatalf("read %q, %v", answer[:n], err)
+			t.Fatalf("read %q, %v", response[:n], err)
 		}
 		n += m
 	}

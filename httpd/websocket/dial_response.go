@@ -13,11 +13,11 @@ import (
 	"github.com/evmq/evmq/httpd/internal/http1"
 )
 
-// A HandshakeError is the error of an opening handshake that was refused, or to which Dial got another answer than that of a WebSocket server. It
+// A HandshakeError is the error of an opening handshake that was refused, or to which Dial got another response than that of a WebSocket server. It
 // matches ErrHandshake.
 type HandshakeError struct {
-	Status int         // of the answer; 0 if Dial got something that is not HTTP
-	Header http.Header // of the answer that Dial got; nil for Upgrade
+	Status int         // of the response; 0 if Dial got something that is not HTTP
+	Header http.Header // of the response that Dial got; nil for Upgrade
 	Text   string      // the reason
 }
 
@@ -29,8 +29,8 @@ func (e *HandshakeError) Error() string {
 // Unwrap returns ErrHandshake. Any goroutine.
 func (e *HandshakeError) Unwrap() error { return ErrHandshake }
 
-// checkAnswer returns a *HandshakeError if the head of the answer does not make the connection a WebSocket.
-func (d *dialer) checkAnswer(head []byte) error {
+// checkResponse returns a *HandshakeError if the head of the response does not make the connection a WebSocket.
+func (d *dialer) checkResponse(head []byte) error {
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(head)), nil)
 	if err != nil {
 		return &HandshakeError{Text: err.Error()}
@@ -41,7 +41,7 @@ func (d *dialer) checkAnswer(head []byte) error {
 	case resp.StatusCode != http.StatusSwitchingProtocols:
 		return refuse("the server has refused")
 	case !http1.HasToken(resp.Header["Upgrade"], "websocket") || !http1.HasToken(resp.Header["Connection"], "upgrade"):
-		return refuse("the answer is no upgrade to WebSocket")
+		return refuse("the response is no upgrade to WebSocket")
 	case !slices.Equal(resp.Header["Sec-Websocket-Accept"], []string{accept(d.key)}):
 		return refuse("Sec-WebSocket-Accept is wrong")
 	case !d.takesSubprotocol(resp.Header["Sec-Websocket-Protocol"]):
@@ -62,7 +62,7 @@ func (d *dialer) takesSubprotocol(chosen []string) bool {
 	return i >= 0 && len(chosen) == 1
 }
 
-// noTakeover is the offer and the answer of permessage-deflate.
+// noTakeover has the parameters of permessage-deflate that are offered and accepted.
 var noTakeover = wsflate.Parameters{ServerNoContextTakeover: true, ClientNoContextTakeover: true}
 
 // takesExtensions stores whether the server has chosen permessage-deflate. It reports whether the choice was offered: no other extension, and no
