@@ -8,9 +8,9 @@ import (
 
 // A GroupConfig is the configuration of a Group. The zero value of each field means its default.
 type GroupConfig struct {
-	// KeepSlow keeps a member that refuses a broadcast with server.ErrFull, because MaxPending of its ParkConfig is reached: its client misses the
-	// broadcast. By default such a member leaves, and is cut off with Abort, so that no client takes a response with a gap for a complete one.
-	// In both cases the result of Broadcast reports it.
+	// KeepSlow keeps a member that refuses a broadcast with server.ErrFull, because as much output waits as MaxPending of its ParkConfig or the
+	// server permits: its client misses the broadcast. By default such a member leaves, and is cut off with Abort, so that no client takes a
+	// response with a gap for a complete one. In both cases the result of Broadcast reports it.
 	KeepSlow bool
 	// OnLeave, if not nil, is called once for each member that leaves the Group other than by Remove, with the reason: context.Canceled after
 	// Close and Abort; a BroadcastError, which matches server.ErrFull, if it was cut off; and otherwise the cause as in ParkConfig.OnGone. It is

@@ -39,9 +39,9 @@ type GroupConfig struct {
 	// call of Replay. A client that connects again gets the events that it has missed in pieces, as it reads them. 0 means DefaultMaxPending; a
 	// negative value means no limit but that of the connection.
 	MaxPending int
-	// KeepSlow keeps a stream that refuses an event with server.ErrFull, because MaxPending is reached: its client misses the event. By default such
-	// a stream leaves, and is cut off with Abort, so that its client connects again and continues where it was. In both cases the result of
-	// Broadcast reports it.
+	// KeepSlow keeps a stream that refuses an event with server.ErrFull, because as much output waits as MaxPending or the server permits: its
+	// client misses the event. By default such a stream leaves, and is cut off with Abort, so that its client connects again and continues
+	// where it was. In both cases the result of Broadcast reports it.
 	KeepSlow bool
 	// OnLeave, if not nil, is called once for each stream that leaves the Group, with the reason: context.Canceled after Close and Abort; a
 	// BroadcastError, which matches server.ErrFull, if it was cut off; another error that matches server.ErrFull if its client has read the

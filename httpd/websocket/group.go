@@ -8,9 +8,9 @@ import (
 
 // A GroupConfig is the configuration of a Group. The zero value of each field means its default.
 type GroupConfig struct {
-	// KeepSlow keeps a member that refuses a broadcast with ErrFull, because MaxOutput of its Config is reached: its peer misses the broadcast. By
-	// default such a member leaves, and is cut off as by Abort, so that its client connects again. In both cases the result of Broadcast
-	// reports it. With CutOffSlow of its Config it is cut off in any case.
+	// KeepSlow keeps a member that refuses a broadcast with ErrFull, because as much output waits as MaxOutput of its Config or the server
+	// permits: its peer misses the broadcast. By default such a member leaves, and is cut off as by Abort, so that its client connects again.
+	// In both cases the result of Broadcast reports it. With CutOffSlow of its Config it is cut off in any case.
 	KeepSlow bool
 	// OnLeave, if not nil, is called once for each member that leaves the Group other than by Remove, with the reason: a BroadcastError, which
 	// matches ErrFull, if it was cut off; and otherwise the *CloseError that Config.Closed then gets. It is called on any goroutine, also on a
