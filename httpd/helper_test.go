@@ -112,9 +112,6 @@ func (c *client) response() clientResponse {
 	return clientResponse{resp.StatusCode, resp.Header, resp.Close, string(body)}
 }
 
-// answer is response, under the name that the tests of groups use.
-func (c *client) answer() clientResponse { return c.response() }
-
 // wantEnd waits until the server closes the connection.
 func (c *client) wantEnd() {
 	c.t.Helper()

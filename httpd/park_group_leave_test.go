@@ -31,7 +31,7 @@ func TestTheZeroGroupIsEmpty(t *testing.T) {
 	testkit.WantEqual(t, "refusals", len(g.Broadcast([]byte("x"), nil)), 0)
 	g.Close()
 	for _, c := range clients {
-		testkit.WantEqual(t, "body", c.answer().body, "x")
+		testkit.WantEqual(t, "body", c.response().body, "x")
 	}
 }
 
@@ -49,7 +49,7 @@ func TestCloseOfAGroupCompletesItsMembers(t *testing.T) {
 			g.Close()
 			testkit.WantEqual(t, "members", g.Len(), 0)
 			for i, c := range clients {
-				testkit.WantEqual(t, "body", c.answer().body, []string{"begun", ""}[i])
+				testkit.WantEqual(t, "body", c.response().body, []string{"begun", ""}[i])
 				testkit.WantErr(t, testkit.Await(t, left, "OnLeave"), context.Canceled)
 				c.send(get("/"))
 				members[i] = testkit.Await(t, parked, "the next request")
@@ -132,7 +132,7 @@ func TestAParkedThatWasRemovedStaysOpen(t *testing.T) {
 	g.gone(members[0], server.ErrPeerClosed)
 	write(t, members[0], "open")
 	testkit.Must(t, members[0].Close())
-	testkit.WantEqual(t, "body", clients[0].answer().body, "open")
+	testkit.WantEqual(t, "body", clients[0].response().body, "open")
 	testkit.WantEqual(t, "calls of OnLeave", left, 0)
 }
 

@@ -75,7 +75,7 @@ func TestABroadcastReachesEachMember(t *testing.T) {
 				clients[i].head()
 				continue
 			}
-			if a := clients[i].answer(); a.body != strings.Join(want, "") {
+			if a := clients[i].response(); a.body != strings.Join(want, "") {
 				t.Errorf("member %d got %d bytes: %.20q", i, len(a.body), a.body)
 			}
 		}
@@ -120,7 +120,7 @@ func TestMembersLeaveTheirGroup(t *testing.T) {
 			t.Error("Remove does not tell whether it was a member")
 		}
 		testkit.Must(t, members[4].Close())
-		clients[4].answer()
+		clients[4].response()
 		_ = clients[0].Close() // so that the server's close ends
 		_ = clients[2].Close() // as above
 		_ = clients[4].Close() // as above
@@ -129,7 +129,7 @@ func TestMembersLeaveTheirGroup(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Shutdown(ctx) }()
 		wantLeft(members[5], http.ErrServerClosed)
-		clients[5].answer()
+		clients[5].response()
 		_ = clients[5].Close() // so that the server's close ends
 		testkit.Must(t, testkit.Await(t, ended, "the end of Shutdown"))
 		testkit.WantErr(t, testkit.Await(t, served, "the end of Serve"), http.ErrServerClosed)
@@ -192,7 +192,7 @@ func TestASlowMemberIsCutOffOrTold(t *testing.T) {
 		if keep {
 			testkit.WantEqual(t, "members", g.Len(), 2)
 			testkit.Must(t, members[0].Close())
-			if a := slow.answer(); len(a.body)%len(piece) != len("begin\n") {
+			if a := slow.response(); len(a.body)%len(piece) != len("begin\n") {
 				t.Errorf("the slow client got %d bytes", len(a.body))
 			}
 		} else {
@@ -231,7 +231,7 @@ func TestCompleteAnswersAllMembers(t *testing.T) {
 			}
 			for i, c := range clients {
 				testkit.Must(t, testkit.Await(t, outcomes, "the outcome"))
-				if a := c.answer(); a.body != "news" || a.closes != (i == 2) {
+				if a := c.response(); a.body != "news" || a.closes != (i == 2) {
 					t.Errorf("the response is %v", a)
 				}
 			}
