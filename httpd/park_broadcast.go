@@ -42,10 +42,12 @@ func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []
 		}
 	}
 	g.mu.Unlock()
-	for _, r := range refused {
-		if !g.keepSlow && errors.Is(r.Err, server.ErrFull) {
-			g.cutOff(r)
-		}
+	if !g.keepSlow {
+		forEach(refused, func(r BroadcastError) {
+			if errors.Is(r.Err, server.ErrFull) {
+				g.cutOff(r)
+			}
+		})
 	}
 	return refused
 }
@@ -65,7 +67,7 @@ func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []B
 		p.mu.Unlock()
 	}
 	g.mu.Unlock()
-	for _, p := range members {
+	forEach(members, func(p *Parked) {
 		err, reason := p.complete(b, done), context.Canceled
 		if err != nil {
 			r := BroadcastError{p, err}
@@ -73,8 +75,23 @@ func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []B
 			p.Abort() // otherwise the client would take the response for complete
 		}
 		g.notifyLeft(p, reason)
-	}
+	})
 	return refused
+}
+
+// forEach calls fn for all elements of s, also for those after one for which it panics or ends the goroutine.
+func forEach[T any](s []T, fn func(T)) {
+	i := 0
+	defer func() {
+		if i < len(s) {
+			forEach(s[i:], fn)
+		}
+	}()
+	for i < len(s) {
+		v := s[i]
+		i++
+		fn(v)
+	}
 }
 
 // A broadcastText is the text of a broadcast, as a chunk. Its parts are shared by the members and do not change.

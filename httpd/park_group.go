@@ -108,13 +108,11 @@ func (g *Group) Members() []*Parked {
 // usable. Any goroutine.
 func (g *Group) Close() { g.Complete(nil, nil) }
 
-// leave removes p, and reports whether it was a member. It calls onLeave if it was. Without p's mu.
-func (g *Group) leave(p *Parked, reason error) bool {
-	if !g.Remove(p) {
-		return false
+// leave removes p, and calls onLeave if p was a member. Without p's mu.
+func (g *Group) leave(p *Parked, reason error) {
+	if g.Remove(p) {
+		g.notifyLeft(p, reason)
 	}
-	g.notifyLeft(p, reason)
-	return true
 }
 
 // notifyLeft calls onLeave. Without locks.
@@ -126,8 +124,9 @@ func (g *Group) notifyLeft(p *Parked, reason error) {
 
 // gone is called when p's client has gone, or Shutdown has begun. A Parked that the program has removed is left to the program.
 func (g *Group) gone(p *Parked, cause error) {
-	if g.leave(p, cause) {
-		_ = p.Close() // fails if the connection has ended
+	if g.Remove(p) {
+		defer func() { _ = p.Close() }() // also if onLeave panics; it fails if the connection has ended
+		g.notifyLeft(p, cause)
 	}
 }
 

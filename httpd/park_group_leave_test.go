@@ -3,10 +3,13 @@ package httpd
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 )
@@ -142,5 +145,88 @@ func TestABroadcastErrorMatchesItsReason(t *testing.T) {
 	testkit.WantEqual(t, "text", err.Error(), "httpd: broadcast to a parked response: "+ErrEnded.Error())
 	if !errors.Is(err, ErrEnded) {
 		t.Errorf("%v does not match its reason", err)
+	}
+}
+
+// A function of the program that panics leaves no member open, no connection that cannot be used, and no response that counts as parked.
+func TestAPanicOfOnLeaveLeavesNoMemberOpen(t *testing.T) {
+	type site struct {
+		g       *Group
+		clients []*client
+		members []*Parked
+	}
+	recovered := func(fn func()) {
+		defer func() {
+			if recover() == nil {
+				t.Error("OnLeave was not called")
+			}
+		}()
+		fn()
+	}
+	serves := func(c *client, body string) {
+		testkit.WantEqual(t, "body", c.response().body, body)
+		c.send(get("/plain"))
+		testkit.WantEqual(t, "body of the next response", c.response().body, "plain")
+	}
+	for name, end := range map[string]func(s site){
+		"close": func(s site) {
+			for i, p := range s.members {
+				recovered(func() { testkit.Must(t, p.Close()) })
+				serves(s.clients[i], "")
+			}
+		},
+		"abort": func(s site) {
+			for i, p := range s.members {
+				recovered(p.Abort)
+				s.clients[i].wantEnd()
+			}
+		},
+		"close of all": func(s site) {
+			recovered(s.g.Close)
+			for _, c := range s.clients {
+				serves(c, "")
+			}
+		},
+		"end of a broadcast": func(s site) {
+			recovered(func() { s.g.Complete([]byte("news"), nil) })
+			for _, c := range s.clients {
+				serves(c, "news")
+			}
+		},
+		"cut off": func(s site) { recovered(func() { fill(s.g) }) },
+		"reset": func(s site) {
+			for _, c := range s.clients {
+				c.reset()
+			}
+		},
+		"half closed": func(s site) {
+			for _, c := range s.clients {
+				c.closeWrite()
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gone := make(chan error, 10)
+			parks, parked := parking(t, &ParkConfig{Timeout: -1, MaxPending: 50_000, OnGone: func(_ *Parked, cause error) { gone <- cause }})
+			handler := func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == "/plain" {
+					_, _ = io.WriteString(w, "plain")
+					return
+				}
+				parks(w, req)
+			}
+			s := &Server{Socket: server.SocketOptions{WriteBuffer: 64 << 10}, LoopConfig: &event.Config{PanicHandler: func(any, []byte) {}}}
+			addr := serve(t, s, handler)
+			g := NewGroup(&GroupConfig{OnLeave: func(*Parked, error) { panic("of the test") }})
+			clients, members := join(t, g, addr, parked, get("/"), get("/"), get("/"))
+			end(site{g, clients, members})
+			testkit.Until(t, "no parked response", func() bool { return s.Parked() == 0 })
+			testkit.WantEqual(t, "members", g.Len(), 0)
+			if name == "reset" || name == "half closed" {
+				for range members {
+					testkit.Await(t, gone, "OnGone")
+				}
+			}
+		})
 	}
 }

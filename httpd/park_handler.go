@@ -88,16 +88,16 @@ func (p *Parked) lose(reason error) {
 	p.mu.Lock()
 	final := p.final
 	p.final = nil
+	if final != nil && final.done != nil { // the end of the response has waited for room
+		defer final.done(reason) // also if another function of the program panics
+	}
 	if p.state > parkClosing {
 		p.mu.Unlock()
-	} else {
-		p.state = parkLost
-		p.unlockGone(reason)
-		p.c.h.s.parked.Add(-1)
+		return
 	}
-	if final != nil && final.done != nil { // the end of the response has waited for room
-		final.done(reason)
-	}
+	p.state = parkLost
+	defer p.c.h.s.parked.Add(-1) // as above
+	p.unlockGone(reason)
 }
 
 // unlockGone ends the context, with a cause other than the end of the response, and notifies the program. Under mu, which it unlocks.
@@ -110,14 +110,14 @@ func (p *Parked) unlockGone(cause error) {
 	ctx, group, fn := p.ctx, p.group, p.onGone
 	p.ctx, p.onGone = nil, nil
 	p.mu.Unlock()
+	if fn != nil {
+		defer fn(p, cause) // also if OnLeave panics
+	}
 	if ctx != nil {
 		ctx.end(cause)
 	}
 	if group != nil {
 		group.gone(p, cause)
-	}
-	if fn != nil {
-		fn(p, cause)
 	}
 }
 

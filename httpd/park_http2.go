@@ -276,24 +276,15 @@ func report(queue []http2Write, err error) {
 
 // tell calls the functions of queue, also those after one that panics or ends the goroutine.
 func tell(queue []http2Write) {
-	i := 0
-	defer func() {
-		if i < len(queue) {
-			tell(queue[i:])
-		}
-	}()
-	for i < len(queue) {
-		part := &queue[i]
-		i++
-		if part.done == nil {
-			continue
-		}
+	forEach(queue, func(part http2Write) {
 		err := part.err
 		if err != nil {
 			err = &endedError{"httpd: the response was not written: " + err.Error(), err}
 		}
-		part.done(err)
-	}
+		if part.done != nil {
+			part.done(err)
+		}
+	})
 }
 
 // writeHTTP2 writes the parts in queue. Package net/http refuses one after the end of the stream, and one that the status or the Content-Length

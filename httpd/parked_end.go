@@ -148,6 +148,9 @@ func (p *Parked) unlockEnded(cause error) {
 	p.ctx, p.timer, p.onTimeout, p.onGone = nil, nil, nil, nil
 	over := p.state > parkClosing
 	p.mu.Unlock()
+	if over && p.h2 == nil {
+		defer p.giveBack() // also if OnLeave panics
+	}
 	if timer != nil {
 		timer.Stop()
 	}
@@ -156,9 +159,6 @@ func (p *Parked) unlockEnded(cause error) {
 	}
 	if group != nil {
 		group.leave(p, cause)
-	}
-	if over && p.h2 == nil {
-		p.giveBack()
 	}
 }
 
