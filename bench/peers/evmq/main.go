@@ -48,7 +48,11 @@ func handler(o *peer.Options) server.Handler {
 	serve := func(w server.Reply, request []byte) { answer(o, w, request) }
 	switch {
 	case o.Pool && o.Line:
-		return &server.Dispatcher{Framing: framing.Split{Func: line, Max: maxLine}, Serve: serve, Placement: placement, Route: kind}
+		d := &server.Dispatcher{Framing: framing.Split{Func: line, Max: maxLine}, Serve: serve, Placement: placement}
+		if o.Slow {
+			d.Route = kind
+		}
+		return d
 	case o.Pool:
 		return &server.Dispatcher{Framing: framing.Split{Func: everything, Max: maxLine}, Serve: serve, Placement: placement}
 	case o.Line:
@@ -72,9 +76,12 @@ func lines(o *peer.Options, c *server.Conn, p []byte) (done int, err error) {
 	return done, nil
 }
 
-// answer handles a request of a Dispatcher.
+// answer handles a request of a Dispatcher, which is a whole one.
 func answer(o *peer.Options, w server.Reply, request []byte) {
-	if _, err := w.Write(request[:o.Serve(request)]); err != nil && !errors.Is(err, server.ErrClosed) {
+	if o.Slow {
+		o.Serve(request) // takes its time
+	}
+	if _, err := w.Write(request); err != nil && !errors.Is(err, server.ErrClosed) {
 		log.Print(err)
 	}
 }
