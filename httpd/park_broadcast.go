@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/evmq/evmq/httpd/internal/callback"
 	"github.com/evmq/evmq/server"
 )
 
@@ -43,7 +44,7 @@ func (g *Group) Broadcast(b []byte, done func(p *Parked, err error)) (refused []
 	}
 	g.mu.Unlock()
 	if !g.keepSlow {
-		forEach(refused, func(r BroadcastError) {
+		callback.Each(refused, func(r BroadcastError) {
 			if errors.Is(r.Err, server.ErrFull) {
 				g.cutOff(r)
 			}
@@ -67,7 +68,7 @@ func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []B
 		p.mu.Unlock()
 	}
 	g.mu.Unlock()
-	forEach(members, func(p *Parked) {
+	callback.Each(members, func(p *Parked) {
 		err, reason := p.complete(b, done), context.Canceled
 		if err != nil {
 			r := BroadcastError{p, err}
@@ -77,21 +78,6 @@ func (g *Group) Complete(b []byte, done func(p *Parked, err error)) (refused []B
 		g.notifyLeft(p, reason)
 	})
 	return refused
-}
-
-// forEach calls fn for all elements of s, also for those after one for which it panics or ends the goroutine.
-func forEach[T any](s []T, fn func(T)) {
-	i := 0
-	defer func() {
-		if i < len(s) {
-			forEach(s[i:], fn)
-		}
-	}()
-	for i < len(s) {
-		v := s[i]
-		i++
-		fn(v)
-	}
 }
 
 // A broadcastText is the text of a broadcast, as a chunk. Its parts are shared by the members and do not change.

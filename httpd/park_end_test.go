@@ -141,7 +141,7 @@ func TestAFirstBroadcastIsAcceptedOrRefusedAsAWhole(t *testing.T) {
 	}
 }
 
-// What a refused broadcast would have sent is not sent later, also if it was gathered behind bytes of the program.
+// The text of a refused broadcast is not sent later, also if it was gathered behind bytes of the program.
 func TestARefusedFirstBroadcastLeavesNothing(t *testing.T) {
 	for name, text := range map[string]string{"nothing is gathered": "", "bytes are gathered": "begin"} {
 		t.Run(name, func(t *testing.T) {

@@ -148,67 +148,80 @@ func TestABroadcastErrorMatchesItsReason(t *testing.T) {
 	}
 }
 
+// A groupSite is a Group whose OnLeave panics, and its members.
+type groupSite struct {
+	t       *testing.T
+	g       *Group
+	clients []*client
+	members []*Parked
+}
+
+// recovered calls fn, in which OnLeave panics.
+func (s groupSite) recovered(fn func()) {
+	s.t.Helper()
+	defer func() {
+		if recover() == nil {
+			s.t.Error("OnLeave was not called")
+		}
+	}()
+	fn()
+}
+
+// wantServed reads the response of a client, and another one on its connection.
+func (s groupSite) wantServed(i int, body string) {
+	s.t.Helper()
+	c := s.clients[i]
+	testkit.WantEqual(s.t, "body", c.response().body, body)
+	c.send(get("/plain"))
+	testkit.WantEqual(s.t, "body of the next response", c.response().body, "plain")
+}
+
+// panickingEnds are the ways in which members leave, by name.
+var panickingEnds = map[string]func(s groupSite){
+	"close": func(s groupSite) {
+		for i, p := range s.members {
+			s.recovered(func() { testkit.Must(s.t, p.Close()) })
+			s.wantServed(i, "")
+		}
+	},
+	"abort": func(s groupSite) {
+		for i, p := range s.members {
+			s.recovered(p.Abort)
+			s.clients[i].wantEnd()
+		}
+	},
+	"close of all": func(s groupSite) {
+		s.recovered(s.g.Close)
+		for i := range s.clients {
+			s.wantServed(i, "")
+		}
+	},
+	"end of a broadcast": func(s groupSite) {
+		s.recovered(func() { s.g.Complete([]byte("news"), nil) })
+		for i := range s.clients {
+			s.wantServed(i, "news")
+		}
+	},
+	"cut off": func(s groupSite) {
+		for s.g.Len() > 0 {
+			s.recovered(func() { fill(s.g) })
+		}
+	},
+	"reset": func(s groupSite) {
+		for _, c := range s.clients {
+			c.reset()
+		}
+	},
+	"half closed": func(s groupSite) {
+		for _, c := range s.clients {
+			c.closeWrite()
+		}
+	},
+}
+
 // A function of the program that panics leaves no member open, no connection that cannot be used, and no response that counts as parked.
 func TestAPanicOfOnLeaveLeavesNoMemberOpen(t *testing.T) {
-	type site struct {
-		g       *Group
-		clients []*client
-		members []*Parked
-	}
-	recovered := func(fn func()) {
-		defer func() {
-			if recover() == nil {
-				t.Error("OnLeave was not called")
-			}
-		}()
-		fn()
-	}
-	serves := func(c *client, body string) {
-		testkit.WantEqual(t, "body", c.response().body, body)
-		c.send(get("/plain"))
-		testkit.WantEqual(t, "body of the next response", c.response().body, "plain")
-	}
-	for name, end := range map[string]func(s site){
-		"close": func(s site) {
-			for i, p := range s.members {
-				recovered(func() { testkit.Must(t, p.Close()) })
-				serves(s.clients[i], "")
-			}
-		},
-		"abort": func(s site) {
-			for i, p := range s.members {
-				recovered(p.Abort)
-				s.clients[i].wantEnd()
-			}
-		},
-		"close of all": func(s site) {
-			recovered(s.g.Close)
-			for _, c := range s.clients {
-				serves(c, "")
-			}
-		},
-		"end of a broadcast": func(s site) {
-			recovered(func() { s.g.Complete([]byte("news"), nil) })
-			for _, c := range s.clients {
-				serves(c, "news")
-			}
-		},
-		"cut off": func(s site) {
-			for s.g.Len() > 0 {
-				recovered(func() { fill(s.g) })
-			}
-		},
-		"reset": func(s site) {
-			for _, c := range s.clients {
-				c.reset()
-			}
-		},
-		"half closed": func(s site) {
-			for _, c := range s.clients {
-				c.closeWrite()
-			}
-		},
-	} {
+	for name, end := range panickingEnds {
 		t.Run(name, func(t *testing.T) {
 			gone := make(chan error, 10)
 			parks, parked := parking(t, &ParkConfig{Timeout: -1, MaxPending: 50_000, OnGone: func(_ *Parked, cause error) { gone <- cause }})
@@ -223,7 +236,7 @@ func TestAPanicOfOnLeaveLeavesNoMemberOpen(t *testing.T) {
 			addr := serve(t, s, handler)
 			g := NewGroup(&GroupConfig{OnLeave: func(*Parked, error) { panic("of the test") }})
 			clients, members := join(t, g, addr, parked, get("/"), get("/"), get("/"))
-			end(site{g, clients, members})
+			end(groupSite{t, g, clients, members})
 			testkit.Until(t, "no parked response", func() bool { return s.Parked() == 0 })
 			testkit.WantEqual(t, "members", g.Len(), 0)
 			if name == "reset" || name == "half closed" {

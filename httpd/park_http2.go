@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evmq/evmq/event"
+	"github.com/evmq/evmq/httpd/internal/callback"
 	"github.com/evmq/evmq/server"
 )
 
@@ -276,7 +277,7 @@ func report(queue []http2Write, err error) {
 
 // tell calls the functions of queue, also those after one that panics or ends the goroutine.
 func tell(queue []http2Write) {
-	forEach(queue, func(part http2Write) {
+	callback.Each(queue, func(part http2Write) {
 		err := part.err
 		if err != nil {
 			err = &endedError{"httpd: the response was not written: " + err.Error(), err}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/evmq/evmq/httpd"
+	"github.com/evmq/evmq/httpd/internal/callback"
 	"github.com/evmq/evmq/server"
 )
 
@@ -103,10 +106,8 @@ func (g *Group) leave(p *httpd.Parked, reason error) {
 // closeBehind closes the streams that are behind.
 func (g *Group) closeBehind() {
 	g.mu.Lock()
-	behind := g.behind
+	behind := slices.Collect(maps.Keys(g.behind))
 	g.behind = nil
 	g.mu.Unlock()
-	for p := range behind {
-		g.leave(p, context.Canceled)
-	}
+	callback.Each(behind, func(p *httpd.Parked) { g.leave(p, context.Canceled) })
 }

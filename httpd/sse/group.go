@@ -10,6 +10,7 @@ import (
 
 	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/httpd"
+	"github.com/evmq/evmq/httpd/internal/callback"
 	"github.com/evmq/evmq/server"
 )
 
@@ -124,8 +125,8 @@ func (g *Group) Members() []Stream {
 // Close ends all streams in order, as Stream.Close does. The Group is empty afterwards, except for streams that were added meanwhile, and stays
 // usable: clients that connect again get a stream. Any goroutine.
 func (g *Group) Close() {
+	defer g.members.Close() // also if OnLeave panics
 	g.closeBehind()
-	g.members.Close()
 }
 
 // A BroadcastError says that a stream did not accept an event, and why.
@@ -178,12 +179,12 @@ func refusalOf(r httpd.BroadcastError) BroadcastError { return BroadcastError{St
 // cutOffSlow ends the streams that have refused an event because they have no room, unless they are kept. A stream that has left meanwhile is
 // not cut off.
 func (g *Group) cutOffSlow(refused []BroadcastError) {
-	for _, r := range refused {
+	callback.Each(refused, func(r BroadcastError) {
 		if !g.cfg.KeepSlow && errors.Is(r.Err, server.ErrFull) && g.members.Remove(r.Stream.p) {
 			r.Stream.p.Abort()
 			g.notifyLeft(r.Stream.p, r)
 		}
-	}
+	})
 }
 
 // notifyLeft calls OnLeave. Without locks.

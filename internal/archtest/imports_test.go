@@ -80,10 +80,11 @@ var importers = []importer{
 
 	// Programs. An example shows what a user can write, so it imports nothing internal.
 	{pkg: "httpd/internal/http1", imports: []string{"server/framing"}, tests: []string{leak, kit}},
-	{pkg: "httpd", imports: servers("httpd/internal/http1"), tests: []string{leak, kit, "internal/tlsio/tlstest"}},
+	{pkg: "httpd/internal/callback"},
+	{pkg: "httpd", imports: servers("httpd/internal/http1", "httpd/internal/callback"), tests: []string{leak, kit, "internal/tlsio/tlstest"}},
 	{pkg: "httpd/websocket", imports: servers("httpd", "httpd/internal/http1"), foreign: []string{"github.com/gobwas/ws", "github.com/gobwas/httphead", "github.com/klauspost/compress"},
 		tests: []string{leak, kit}},
-	{pkg: "httpd/sse", imports: []string{"event", "server", "httpd"}, tests: []string{leak, kit}},
+	{pkg: "httpd/sse", imports: []string{"event", "server", "httpd", "httpd/internal/callback"}, tests: []string{leak, kit}},
 	{pkg: "httpd/interop", tests: []string{"httpd", "httpd/sse", "httpd/websocket", leak, kit}},
 	{pkg: "cmd/evcached", imports: servers("memcache", "status", "internal/logqueue", "internal/sock"), foreign: []string{sys, "github.com/spf13/pflag"},
 		tests: []string{leak, kit, cmp}},
