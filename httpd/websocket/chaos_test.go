@@ -246,7 +246,7 @@ func TestNothingIsLostInChaos(t *testing.T) {
 				})
 			}
 			if shutdown {
-				testkit.Until(t, "some WebSockets", func() bool { return x.opened.Load() > int64(clients*each/4) })
+				testkit.Until(t, "some WebSockets", func() bool { return x.opened.Load() > int64(clients) })
 				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 				defer cancel()
 				if err := s.Shutdown(ctx); err != nil && !errors.As(err, new(*server.ShutdownError)) {
