@@ -53,7 +53,7 @@ func (c *Conn) nextCheck(w *wheel, now uint32) uint32 {
 // sent or received for IdleTimeout. It returns the tick of the next check. On the loop.
 func (c *Conn) check(w *wheel, now uint32) (next uint32) {
 	cfg := c.h.cfg
-	waits := c.Buffered() > 0 // also for the end of this turn
+	waits := c.Buffered() > 0 // output waits for the peer, or for the end of this turn
 	c.mu.Lock()
 	open, unread, idle := c.state == stateOpen, c.handles || c.streamOf().isPaused(), cfg.IdleTimeout > 0 && int32(now-c.lastMessage) >= int32(w.ticks(cfg.IdleTimeout))
 	if unread { // what arrives meanwhile is not read
