@@ -67,7 +67,7 @@ func TestAnEndWhileAHandlerLosesItsLoopHasItsUsualOutcome(t *testing.T) {
 	needsLeaders(t)
 	rounds := 6
 	if testkit.Full() {
-		rounds = 50
+		rounds = 25
 	}
 	eachProcs(t, func(t *testing.T) {
 		for name, e := range endsMeanwhile() {

@@ -86,9 +86,10 @@ type CheckHandler interface {
 // connection is read and served until the Handler closes it, or the context of the Shutdown ends, and then it is aborted.
 type ShutdownHandler interface {
 	Handler
-	// Shutdown is called for each open connection of the Handler when a Shutdown begins, also while requests are in progress. If a request
-	// sets the Handler during a Shutdown, it is called when the request has ended. It is not called for a connection that is being closed
-	// already, nor by Server.Close. Loop only.
+	// Shutdown is called for each open connection of the Handler when a Shutdown begins, also while requests are in progress, so that what it
+	// writes may precede their answers. A request that sets the Handler flushes its Reply first if that order matters. If a request sets the
+	// Handler after the Shutdown has come to its connection, it is called when the request has ended. It is not called for a connection
+	// that is being closed already, nor by Server.Close. Loop only.
 	Shutdown(c *Conn)
 }
 

@@ -89,9 +89,9 @@ func TestShutdownCallsTheHandlerOfSetHandler(t *testing.T) {
 // A handler that a request sets while Shutdown waits for it is called when the request has ended, and ends the connection itself.
 func TestShutdownCallsAHandlerThatIsSetMeanwhile(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		begun, release := make(chan struct{}), make(chan struct{})
+		begun, release := make(chan *server.Conn), make(chan struct{})
 		d := &server.Dispatcher{Framing: framing.Lines{}, Serve: func(w server.Reply, _ []byte) {
-			close(begun)
+			begun <- w.Conn()
 			<-release
 			testkit.Must(t, w.Conn().SetHandler(newFarewell()))
 			_, _ = w.WriteString("changed\n")
@@ -99,10 +99,10 @@ func TestShutdownCallsAHandlerThatIsSetMeanwhile(t *testing.T) {
 		s := start(t, r, &server.Server{Handler: d, CloseTimeout: -1, IdleTimeout: -1})
 		nc := s.dial(t)
 		send(t, nc, "change\n")
-		testkit.Await(t, begun, "the request")
+		c := testkit.Await(t, begun, "the request")
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
-		testkit.Until(t, "the shutdown", func() bool { return server.IsEnding(s.Server) })
+		testkit.Until(t, "the shutdown", func() bool { return server.IsDraining(c) })
 		close(release)
 		expect(t, nc, "changed\nbye\n")
 		testkit.Must(t, pipelined(nc, "still served", 3))

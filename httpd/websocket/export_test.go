@@ -28,3 +28,15 @@ const MembersAtOnce = membersAtOnce
 
 // CutOff cuts off a WebSocket that has refused a broadcast of g.
 func CutOff(g *Group, r BroadcastError) { g.cutOff(r) }
+
+// Pending returns the number of frames of open WebSockets that are being handled or wait for it.
+func Pending(h *Handler) (n int, err error) {
+	for c := range h.Conns() {
+		pending := make(chan int, 1)
+		if err := c.sc.Loop().Post(func() { pending <- c.sc.Requests().Pending() }); err != nil {
+			return 0, err
+		}
+		n += <-pending
+	}
+	return n, nil
+}
