@@ -277,7 +277,9 @@ func TestTheOutputOfAParkedResponseIsLimited(t *testing.T) {
 			outcome := make(chan error, 1)
 			notify := func(err error) { outcome <- err }
 			if name == "none" { // nothing is accepted at the limit of the connection
-				testkit.WantErr(t, p.Notify(notify), server.ErrFull)
+				more, err := p.fillOnLoop(t, notify)
+				testkit.WantErr(t, err, server.ErrFull)
+				written += more
 				notify(nil)
 			} else {
 				testkit.Must(t, p.Notify(notify))
@@ -336,6 +338,25 @@ func (p *Parked) fill(t *testing.T, addr string, parked chan *Parked) (written i
 			turn.response()
 		}
 	}
+}
+
+// fillOnLoop writes pieces until one is refused, and then calls Notify. It does both on the loop, which gives the kernel no output meanwhile: the
+// kernel may have accepted some more since fill. It returns the number of pieces, and the error of Notify.
+func (p *Parked) fillOnLoop(t *testing.T, notify func(error)) (written int, err error) {
+	t.Helper()
+	refused := make(chan error, 1)
+	testkit.Must(t, p.c.sc.Loop().Post(func() {
+		for {
+			if _, err := p.WriteString(piece); err != nil {
+				testkit.CheckErr(t, "Write", err, server.ErrFull)
+				break
+			}
+			written++
+		}
+		refused <- p.Notify(notify)
+	}))
+	err = testkit.Await(t, refused, "the call of Notify")
+	return written, err
 }
 
 // A client that does not read ends by WriteTimeout of the ParkConfig. While no output waits, there is no deadline for it.
