@@ -62,7 +62,7 @@ func TestTheTrailerOfAResponse(t *testing.T) {
 func TestTimeoutHandler(t *testing.T) {
 	eachPlacement(t, func(t *testing.T, s *Server) {
 		goOn, ended := make(chan struct{}), make(chan error, 1)
-		slow := http.TimeoutHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			switch req.URL.Path {
 			case "/slow":
 				<-goOn
@@ -74,9 +74,11 @@ func TestTimeoutHandler(t *testing.T) {
 				w.Header().Set("A", "b")
 				_, _ = io.WriteString(w, "in time") // the client sees it
 			}
-		}), 20*time.Millisecond, "timed out")
-		s.Handler = slow
-		addr := start(t, s)
+		})
+		mux := http.NewServeMux()
+		mux.Handle("/slow", http.TimeoutHandler(handler, 20*time.Millisecond, "timed out"))
+		mux.Handle("/", http.TimeoutHandler(handler, testkit.Patience, "timed out"))
+		addr := serve(t, s, mux.ServeHTTP)
 		c := dial(t, addr)
 		c.send(get("/slow"))
 		if resp := c.response(); resp.status != http.StatusServiceUnavailable || resp.body != "timed out" {
@@ -86,15 +88,12 @@ func TestTimeoutHandler(t *testing.T) {
 		if err := testkit.Await(t, ended, "the handler"); err != http.ErrHandlerTimeout {
 			t.Errorf("Write after the timeout: %v", err)
 		}
-		for range 20 { // the machine may be slow
-			c.send(get("/"))
-			if resp := c.response(); resp.status == http.StatusOK && resp.body == "in time" && resp.header.Get("A") == "b" {
-				c.send(get("/panic"))
-				c.rest()
-				return
-			}
+		c.send(get("/"))
+		if resp := c.response(); resp.status != http.StatusOK || resp.body != "in time" || resp.header.Get("A") != "b" {
+			t.Errorf("the response in time is %v", resp)
 		}
-		t.Error("no response came in time")
+		c.send(get("/panic"))
+		c.wantEnd()
 	})
 }
 
