@@ -16,7 +16,9 @@ type received struct{ id, name, data string }
 
 // A parser receives a stream as the HTML standard says (section 9.2.6, interpreting an event stream). It is independent of the package.
 type parser struct {
-	id, name string
+	id       string // of the last event that is complete, with which the client connects again
+	nextID   string // of the event whose lines are received
+	name     string
 	data     strings.Builder
 	hasData  bool
 	retry    string
@@ -27,7 +29,7 @@ type parser struct {
 // line takes a line without its end.
 func (p *parser) line(line string) {
 	if line == "" {
-		if p.hasData {
+		if p.id = p.nextID; p.hasData {
 			p.events = append(p.events, received{p.id, p.name, strings.TrimSuffix(p.data.String(), "\n")})
 		}
 		p.name, p.hasData = "", false
@@ -46,7 +48,7 @@ func (p *parser) line(line string) {
 		p.hasData = true
 	case "id":
 		if !strings.Contains(value, "\x00") {
-			p.id = value
+			p.nextID = value
 		}
 	case "retry":
 		if strings.Trim(value, "0123456789") == "" {
