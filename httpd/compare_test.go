@@ -89,7 +89,7 @@ func (p peer) exchangeRaw(t testing.TB, input string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = nc.Close() }() // it was read to the end
-	if err := nc.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := nc.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(nc, input); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -2,7 +2,6 @@ package httpd
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +36,7 @@ func TestDeployServer(t *testing.T) {
 	ready := os.NewFile(4, "ready")
 	testkit.Must(t, ready.Close())
 	_, _ = io.Copy(io.Discard, os.Stdin) // until its end
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := testkit.Soon()
 	defer cancel()
 	testkit.Must(t, s.Shutdown(ctx))
 	testkit.WantErr(t, testkit.Await(t, served, "the end of Serve"), http.ErrServerClosed)
@@ -56,7 +55,7 @@ func deploy(t *testing.T, l *net.TCPListener) deployed {
 	testkit.Must(t, err)
 	ready, signal, err := os.Pipe()
 	testkit.Must(t, err)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestDeployServer$", "-test.timeout=100s") //nolint:gosec // it is this test
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDeployServer$", "-test.timeout=10m") //nolint:gosec // it is this test
 	cmd.Env = append(os.Environ(), deployChild+"=1")
 	cmd.ExtraFiles = []*os.File{f, signal}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr

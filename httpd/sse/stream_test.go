@@ -58,7 +58,7 @@ func open(t *testing.T, addr string, more ...string) *client {
 	nc, err := net.Dial("tcp", addr)
 	testkit.Must(t, err)
 	t.Cleanup(func() { _ = nc.Close() }) // the test is over
-	testkit.Must(t, nc.SetDeadline(time.Now().Add(30*time.Second)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	testkit.Must(t, nc.(*net.TCPConn).SetReadBuffer(16<<10))
 	_, err = io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n"+strings.Join(more, "")+"\r\n")
 	testkit.Must(t, err)
