@@ -20,7 +20,7 @@ func Main(m *testing.M, after ...func()) {
 		fn()
 	}
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leftGoroutines(); err != nil {
 			fmt.Fprintln(os.Stderr, "leaktest:", err)
 			code = 1
 		}
@@ -32,9 +32,22 @@ func Main(m *testing.M, after ...func()) {
 	os.Exit(code)
 }
 
-// leftDescriptors returns the descriptors that were not open before. It waits for some time for those that a goroutine is closing.
+// patience is the time after which the goroutines and descriptors that are left are taken for leaks. Those of a server whose loops were slow at
+// its Close may end some time after it.
+const patience = time.Minute
+
+// leftGoroutines returns an error that names the goroutines that are left. It waits for those that are about to end.
+func leftGoroutines() error {
+	for deadline := time.Now().Add(patience); ; {
+		if err := goleak.Find(); err == nil || time.Now().After(deadline) { // it waits for less than a second
+			return err
+		}
+	}
+}
+
+// leftDescriptors returns the descriptors that were not open before. It waits for those that a goroutine is closing.
 func leftDescriptors(before map[string]string) []string {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if left := Opened(before); len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
