@@ -13,8 +13,6 @@ import (
 	"github.com/evmq/evmq/server"
 )
 
-// The bytes cannot pass earlier than the bucket allows. A limit of several times as long checks that they pass, and not at a small part of
-// the rate.
 const (
 	rateBytes = 300_000
 	rateBurst = 50_000
@@ -22,15 +20,33 @@ const (
 
 var rateLimit = server.RateLimit{BytesPerSecond: 250_000, Burst: rateBurst}
 
-// paced checks that d is neither shorter than the limit permits for the bytes nor several times as long.
-func paced(t testing.TB, d time.Duration, bytes int) {
+// passRate advances the clock in steps, each of which the connections use, until each of them has passed so many bytes. The limit is that of
+// each connection, or that of all if shared is set. passRate checks that the bytes do not pass earlier than the limit permits, and not at a small part of
+// the rate.
+func passRate(t testing.TB, clock *testkit.Clock, conns []*server.Conn, bytes int, shared bool, passed func(server.ConnStats) uint64) {
 	t.Helper()
-	ideal := time.Duration(float64(bytes-rateBurst) / rateLimit.BytesPerSecond * float64(time.Second))
-	if d < ideal*9/10 {
-		t.Errorf("%d bytes passed in %v, the limit allows them in %v", bytes, d, ideal)
-	}
-	if d > ideal*9/5+time.Second {
-		t.Errorf("%d bytes took %v, the limit allows them in %v", bytes, d, ideal)
+	const step = 50 * time.Millisecond
+	now := func(c *server.Conn) int { return int(passed(c.Stats())) }
+	for elapsed := time.Duration(0); ; elapsed += step {
+		total, most := 0, 0
+		for _, c := range conns {
+			for range 3 { // turns of its loop, in which it notices the time
+				server.IsThrottled(c)
+			}
+			testkit.Until(t, "the bytes of the time", func() bool { return now(c) == bytes || server.IsThrottled(c) }) // otherwise it waits for its peer
+			total, most = total+now(c), max(most, now(c))
+		}
+		permitted := rateBurst + int(rateLimit.BytesPerSecond*elapsed.Seconds())
+		if most > permitted || shared && total > permitted {
+			t.Fatalf("%d bytes of a connection, and %d in total, have passed in %v; the limit permits %d", most, total, elapsed, permitted)
+		}
+		if total == bytes*len(conns) {
+			return
+		}
+		if permitted > 2*rateBytes {
+			t.Fatalf("%d of %d bytes have passed in %v", total, bytes*len(conns), elapsed)
+		}
+		clock.Advance(step)
 	}
 }
 
@@ -38,11 +54,12 @@ func paced(t testing.TB, d time.Duration, bytes int) {
 func TestWriteLimitPacesEachConnection(t *testing.T) {
 	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{})
-		s := start(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, WriteLimit: rateLimit, CloseTimeout: -1})
 		var all sync.WaitGroup
+		var conns []*server.Conn
 		for range 2 {
 			c, nc := p.connect(t, s)
-			since := time.Now()
+			conns = append(conns, c)
 			_, err := c.Write(make([]byte, rateBytes))
 			testkit.Must(t, err)
 			c.Close()
@@ -50,10 +67,11 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
 					t.Errorf("%d of %d bytes came, %v", n, rateBytes, err)
 				}
-				paced(t, time.Since(since), rateBytes)
 				_ = nc.Close()
 			})
 		}
+		passRate(t, clock, conns, rateBytes, false, func(st server.ConnStats) uint64 { return st.BytesWritten })
+		clock.Advance(time.Second) // for the end of TLS
 		all.Wait()
 		s.shutdown(t)
 		s.drained(t)
@@ -64,19 +82,21 @@ func TestWriteLimitPacesEachConnection(t *testing.T) {
 func TestReadLimitPacesEachConnection(t *testing.T) {
 	eachAtOnce(t, rigs(), func(t *testing.T, r rig) {
 		p := newProbe(calls{data: echo})
-		s := start(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
+		s, clock := startWithClock(t, r, &server.Server{Handler: p, ReadLimit: rateLimit})
 		var all sync.WaitGroup
+		var conns []*server.Conn
 		for range 2 {
-			_, nc := p.connect(t, s)
-			since := time.Now()
+			c, nc := p.connect(t, s)
+			conns = append(conns, c)
 			go sendAll(nc, rateBytes)
 			all.Go(func() {
 				if n, err := io.Copy(io.Discard, nc); n != rateBytes || err != nil {
 					t.Errorf("%d of %d bytes came back, %v", n, rateBytes, err)
 				}
-				paced(t, time.Since(since), rateBytes)
 			})
 		}
+		passRate(t, clock, conns, rateBytes, false, func(st server.ConnStats) uint64 { return st.BytesRead })
+		clock.Advance(time.Second) // for the end of TLS
 		all.Wait()
 	})
 }
@@ -94,20 +114,20 @@ func TestARateGroupIsLimitedTogether(t *testing.T) {
 		for _, way := range []string{"read", "write"} {
 			t.Run(way, func(t *testing.T) {
 				t.Parallel()
-				read, write := rateLimit, server.RateLimit{}
+				read, write, passed := rateLimit, server.RateLimit{}, func(st server.ConnStats) uint64 { return st.BytesRead }
 				if way == "write" {
-					read, write = write, read
+					read, write, passed = write, read, func(st server.ConnStats) uint64 { return st.BytesWritten }
 				}
 				g, err := server.NewRateGroup(read, write)
 				testkit.Must(t, err)
 				p := newProbe(calls{data: echo})
-				s := start(t, r, &server.Server{Handler: p, RateGroup: g})
+				s, clock := startWithClock(t, r, &server.Server{Handler: p, RateGroup: g})
+				var conns []*server.Conn
 				var ends []net.Conn
 				for range clients {
-					_, nc := p.connect(t, s)
-					ends = append(ends, nc)
+					c, nc := p.connect(t, s)
+					conns, ends = append(conns, c), append(ends, nc)
 				}
-				since := time.Now()
 				var all sync.WaitGroup
 				for _, nc := range ends {
 					go sendAll(nc, rateBytes/clients)
@@ -117,8 +137,9 @@ func TestARateGroupIsLimitedTogether(t *testing.T) {
 						}
 					})
 				}
+				passRate(t, clock, conns, rateBytes/clients, true, passed)
+				clock.Advance(time.Second) // for the end of TLS
 				all.Wait()
-				paced(t, time.Since(since), rateBytes)
 			})
 		}
 	})
@@ -209,6 +230,7 @@ func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
 		nc := s.dial(t)
 		requests := strings.Repeat(strings.Repeat("a", 499)+"\n", 20)
 		send(t, nc, requests)
+		delivered(t, nc)
 		testkit.Until(t, "the first bytes", func() bool { return s.Stats().BytesRead > 0 })
 		answers := make(chan string, 1)
 		go func() {
