@@ -3,6 +3,7 @@ package server_test
 import (
 	"errors"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/evmq/evmq/internal/testkit"
@@ -46,11 +47,13 @@ func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 			clients = append(clients, nc)
 		}
 		gone, goneClient := p.connect(t, s)
-		for refusals := 0; refusals < 20; refusals++ { // in succession: the kernel accepts no more
-			if _, err := full.Write(make([]byte, 100<<10)); err == nil {
-				refusals = 0
-			}
-			onLoop(t, full, func() {})
+		held, gate := make(chan struct{}), make(chan struct{})
+		open := sync.OnceFunc(func() { close(gate) })
+		defer open()
+		testkit.Must(t, full.Loop().Post(func() { close(held); <-gate }))
+		testkit.Await(t, held, "a loop that waits, and gives the kernel nothing")
+		for err := error(nil); err == nil; {
+			_, err = full.Write(make([]byte, 100<<10))
 		}
 		for c := range wanted {
 			_, err := c.WriteString("x")
@@ -62,6 +65,7 @@ func TestAllThatTheServerRefusedAreNotifiedOfRoom(t *testing.T) {
 		hangUp(goneClient)
 		full.Abort()
 		hangUp(nc)
+		open()
 		for len(wanted) > 0 {
 			c := testkit.Await(t, low, "LowWater")
 			if _, err := c.WriteString("x"); wanted[c] && err != nil {
