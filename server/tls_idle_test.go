@@ -30,7 +30,9 @@ func (s *idleTLS) hold(t *testing.T, n int, e tlstest.Exchange) {
 		s.clients = append(s.clients, c)
 		testkit.Must(t, e.Client(c))
 	}
-	testkit.Until(t, "the handshakes", func() bool { return s.Stats().Opened == uint64(len(s.clients)) })
+	testkit.Until(t, "the end of the handshakes", func() bool { // their goroutines have memory, too
+		return s.Stats().Opened == uint64(len(s.clients)) && server.RunningHandshakes(s.Server) == 0
+	})
 }
 
 func (s *idleTLS) close(t *testing.T) {

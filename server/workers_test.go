@@ -154,8 +154,7 @@ func testNumberOfHandlers(t *testing.T, placement server.Placement) {
 		begun, release := make(chan struct{}, clients), make(chan struct{})
 		var running, most atomic.Int32
 		d := server.Dispatch(bufio.ScanLines, func(w server.Reply, line []byte) {
-			if n := running.Add(1); n > most.Load() {
-				most.Store(n)
+			for n, m := running.Add(1), most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			begun <- struct{}{}
 			<-release
