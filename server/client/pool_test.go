@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/client"
@@ -84,9 +85,7 @@ func TestNoMoreThanMaxIdleConnectionsAreKept(t *testing.T) {
 	c.MaxConns, c.MaxIdle = 8, 2
 	many(t, c, 20, 20)
 	untilStats(t, c, "the end of the others", func(s client.Stats) bool { return s.IdleConns == 2 && s.OpenConns == 2 })
-	if len(p.accepted) < 2 {
-		t.Errorf("%d connections were used", len(p.accepted))
-	}
+	testkit.Until(t, "two connections at the peer", func() bool { return len(p.accepted) >= 2 })
 }
 
 // The loop notices their end, and the next call opens another one.
@@ -95,14 +94,16 @@ func TestIdleConnectionsThatThePeerClosesAreNotUsed(t *testing.T) {
 	c.MaxConns = 4
 	for round := range 5 {
 		many(t, c, 10, 10)
-		for len(p.accepted) > 0 {
-			nc := <-p.accepted
-			if round%2 == 0 {
-				_ = nc.(*net.TCPConn).SetLinger(0) // a reset
+		untilStats(t, c, "the end of all", func(s client.Stats) bool {
+			for len(p.accepted) > 0 { // the peer may accept a connection after the last call, which has used another one
+				nc := <-p.accepted
+				if round%2 == 0 {
+					_ = nc.(*net.TCPConn).SetLinger(0) // a reset
+				}
+				nc.Close()
 			}
-			nc.Close()
-		}
-		untilStats(t, c, "the end of all", func(s client.Stats) bool { return s.OpenConns+s.DialingConns == 0 })
+			return s.OpenConns+s.DialingConns == 0
+		})
 	}
 	if s := c.Stats(); s.Errors > 0 {
 		t.Errorf("%+v", s)
@@ -135,6 +136,7 @@ func TestConnectionsThatCannotBeOpenedDoNotStopTheOthers(t *testing.T) {
 		<-release
 		echoes(n, nc, lines)
 	})
+	c.Server = start(t, &server.Server{NumLoops: 1, LoopConfig: &event.Config{Clock: testkit.NewClock()}}) // a second after the attempt there may be another
 	c.Pipeline, c.MaxConns = 16, 4
 	calls := []chan result{background(context.Background(), c, "0")}
 	untilStats(t, c, "the first request", func(s client.Stats) bool { return s.ActiveRequests == 1 })
