@@ -85,6 +85,23 @@ func raw(nc net.Conn) net.Conn {
 	return nc
 }
 
+// arrives waits until the server's socket has all that a client has sent, so that the next read of the server finds it, and the connection
+// waits to be accepted. A write to a TCP connection returns before, while the kernel delivers its bytes; a write to a unix socket does not.
+func arrives(t testing.TB, nc net.Conn) {
+	t.Helper()
+	tcp, ok := raw(nc).(*net.TCPConn)
+	if !ok {
+		return
+	}
+	rc, err := tcp.SyscallConn()
+	testkit.Must(t, err)
+	testkit.Until(t, "the arrival of what the client has sent", func() bool {
+		var left int
+		testkit.Must(t, errors.Join(rc.Control(func(fd uintptr) { left, err = sock.Unsent(int(fd)) }), err))
+		return left == 0
+	})
+}
+
 // reset makes the client's system reset the connection. A unix socket has no reset; there it is a close with unread input.
 func reset(t testing.TB, nc net.Conn) {
 	t.Helper()

@@ -43,6 +43,7 @@ func TestInputThatHasArrivedCountsBeforeADeadline(t *testing.T) {
 			testkit.Must(t, s.Loop(0).Post(func() { close(heldUp); <-release }))
 			testkit.Await(t, heldUp, "the loop")
 			send(t, inTime, test.rest)
+			arrives(t, inTime)
 			clock.Advance(limit + deadlineTick)
 			close(release)
 			testkit.CheckErr(t, "the reason of the client that is late", testkit.Await(t, reasons, "Close"), test.reason)

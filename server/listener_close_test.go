@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
@@ -94,33 +95,57 @@ func TestEstablishedConnectionsAreServedAfterTheListenersEnd(t *testing.T) {
 	}
 }
 
-// sendRequests connects clients, each of which sends a line and reads it again, and returns the channel of their results. Without TLS the
-// lines are sent before it returns.
+// sendRequests connects clients, each of which sends a line and reads it again, and returns the channel of their results. When it returns, the
+// server's kernel has established the connections. Without TLS it has the lines, too.
 func sendRequests(t *testing.T, target *running, clients int) <-chan error {
 	t.Helper()
 	answers := make(chan error, clients)
+	var sent []net.Conn
 	for i := range clients {
-		nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
-		if !target.rig.tls {
-			send(t, nc, request)
+		plain, request := target.dialPlain(t), fmt.Sprintf("request %d\n", i)
+		if target.rig.tls {
+			begun := make(chan struct{}, 1)
+			go func() {
+				nc := tls.Client(writeReporter{plain, begun}, clientTLS())
+				if _, err := nc.Write([]byte(request)); err != nil {
+					answers <- err
+					return
+				}
+				answers <- readAnswer(nc, request)
+			}()
+			testkit.Await(t, begun, "a ClientHello")
+		} else {
+			send(t, plain, request)
+			go func() { answers <- readAnswer(plain, request) }()
 		}
-		go func() {
-			var err error
-			if target.rig.tls {
-				_, err = nc.Write([]byte(request))
-			}
-			line := ""
-			if err == nil {
-				line, err = bufio.NewReader(nc).ReadString('\n')
-			}
-			if err == nil && line != request {
-				err = fmt.Errorf("answer %q, want %q", line, request)
-			}
-			answers <- err
-			hangUp(nc)
-		}()
+		sent = append(sent, plain)
+	}
+	for _, nc := range sent {
+		arrives(t, nc)
 	}
 	return answers
+}
+
+// readAnswer reads a line, which must be want, and closes the client.
+func readAnswer(nc net.Conn, want string) error {
+	defer hangUp(nc)
+	line, err := bufio.NewReader(nc).ReadString('\n')
+	if err == nil && line != want {
+		err = fmt.Errorf("answer %q, want %q", line, want)
+	}
+	return err
+}
+
+// writeReporter is a client's net.Conn that reports a write when it is over.
+type writeReporter struct {
+	net.Conn
+	written chan struct{}
+}
+
+func (w writeReporter) Write(p []byte) (int, error) {
+	n, err := w.Conn.Write(p)
+	offer(w.written, struct{}{})
+	return n, err
 }
 
 // When a server ends while its successor listens on the same port, both serve the connections that the kernel has given to them.
@@ -142,14 +167,8 @@ func TestARestartByReusePortResetsNoEstablishedConnection(t *testing.T) {
 	for i := range clients {
 		nc, request := target.dial(t), fmt.Sprintf("request %d\n", i)
 		send(t, nc, request)
-		go func() {
-			line, err := bufio.NewReader(nc).ReadString('\n')
-			if err == nil && line != request {
-				err = fmt.Errorf("answer %q, want %q", line, request)
-			}
-			answers <- err
-			hangUp(nc)
-		}()
+		arrives(t, nc)
+		go func() { answers <- readAnswer(nc, request) }()
 	}
 	ended := make(chan error, 1)
 	go func() {

@@ -210,6 +210,7 @@ func TestAFloodOfDatagramsHasABudget(t *testing.T) {
 		send(t, udp, "more")
 	}
 	send(t, tcp, "hello")
+	arrives(t, tcp)
 	close(gate)
 	if n := testkit.Await(t, before, "the connection's turn"); n > flood*3/4 {
 		t.Errorf("%d of %d datagrams were received before a connection had its turn", n, flood+1)
