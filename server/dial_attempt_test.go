@@ -75,8 +75,14 @@ func silentAt(t *testing.T, addr [4]byte, port int) {
 	t.Cleanup(func() { unix.Close(fd) })
 	sa := &unix.SockaddrInet4{Port: port, Addr: addr}
 	testkit.Must(t, unix.Bind(fd, sa))
+	listenFull(t, fd, sa)
+}
+
+// listenFull makes fd, which is bound to sa, a listener whose queue is full, so that the kernel drops further attempts to connect.
+func listenFull(t *testing.T, fd int, sa unix.Sockaddr) {
+	t.Helper()
 	testkit.Must(t, unix.Listen(fd, 0))
-	for range 4 { // they fill the queue, so that the kernel drops further attempts
+	for range 4 {
 		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 		testkit.Must(t, err)
 		unix.CloseOnExec(client)
@@ -86,6 +92,11 @@ func silentAt(t *testing.T, addr [4]byte, port int) {
 			testkit.Must(t, err)
 		}
 	}
+	listener := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	testkit.Until(t, "the first connection in the queue", func() bool { // the kernel delivers the packets of the clients later
+		n, err := unix.Poll(listener, 0)
+		return n == 1 && err == nil
+	})
 }
 
 // A name has two addresses that do not answer and a third that does.
@@ -97,7 +108,7 @@ func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	silentAt(t, [4]byte{127, 0, 0, 2}, port)
 	silentAt(t, [4]byte{127, 0, 0, 3}, port)
 	resolveTo(t, netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3"), netip.MustParseAddr("127.0.0.4"))
-	k := &connecting{fds: map[int]bool{}}
+	k := &connecting{good: [4]byte{127, 0, 0, 4}, fds: map[int]bool{}}
 	srv := &server.Server{Handler: calls{}}
 	srv.SetCalls(k)
 	s, clock := startWithClock(t, rigs()[0], srv)
@@ -105,7 +116,7 @@ func TestASilentAddressDoesNotUseUpTheTimeOfTheOthers(t *testing.T) {
 	before := openFiles(t)
 	dialled, err := s.Dial(context.Background(), "tcp", fmt.Sprintf("three.example.test.:%d", port), &server.DialConfig{Handler: h, Timeout: limit})
 	testkit.Must(t, err)
-	k.passAttempts(t, dialled, clock, func() bool { return len(h.opened)+len(h.closed) > 0 })
+	k.passAttempts(t, h, dialled, clock, func() bool { return len(h.opened)+len(h.closed) > 0 })
 	select {
 	case c := <-h.opened:
 		if got := c.PeerAddr().String(); got != good.Addr().String() {

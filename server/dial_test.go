@@ -200,19 +200,9 @@ func unresponsive(t *testing.T) (address string) {
 	unix.CloseOnExec(fd)
 	t.Cleanup(func() { unix.Close(fd) })
 	testkit.Must(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
-	testkit.Must(t, unix.Listen(fd, 0))
 	sa, err := unix.Getsockname(fd)
 	testkit.Must(t, err)
-	for range 4 {
-		client, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-		testkit.Must(t, err)
-		unix.CloseOnExec(client)
-		testkit.Must(t, unix.SetNonblock(client, true))
-		t.Cleanup(func() { unix.Close(client) })
-		if err := unix.Connect(client, sa); err != unix.EINPROGRESS {
-			testkit.Must(t, err)
-		}
-	}
+	listenFull(t, fd, sa)
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(sa.(*unix.SockaddrInet4).Port))
 }
 
