@@ -183,7 +183,7 @@ func TestCloseTimeoutEndsWaiting(t *testing.T) {
 		_, err = c.Write(make([]byte, 8<<20)) // below HighWater, so that the end is read
 		testkit.Must(t, err)
 		closeWrite(t, nc)
-		testkit.Until(t, "output that waits", func() bool { return c.Stats().BufferedBytes > 0 })
+		testkit.Until(t, "the end of the peer's half", func() bool { return server.HasReadEnd(c) })
 		closesOnceStalled(t, p, c, clock, 2*limit, server.ErrCloseTimeout)
 	})
 }

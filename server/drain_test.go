@@ -26,6 +26,7 @@ func TestDrainTimeoutBoundsTheWaitForPeersThatStay(t *testing.T) {
 		expectEOF(t, nc)
 		began, done := clock.Now(), make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
+		testkit.Until(t, "the shutdown of both", func() bool { return server.IsDraining(closing) }) // their loop has begun it for both
 		reasons := map[error]int{}
 		passTime(t, closing, clock, limit/10, "the end of both", func() bool { return len(p.closed) == 2 })
 		for range 2 {
@@ -52,6 +53,7 @@ func TestDrainTimeoutDoesNotBoundTheFlush(t *testing.T) {
 		testkit.Must(t, err)
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
+		testkit.Until(t, "the shutdown of the connection", func() bool { return server.IsDraining(c) })
 		staysOpen(t, p, c, clock, 3*limit)
 		if n, err := io.Copy(io.Discard, nc); n != size || err != nil {
 			t.Errorf("read %d bytes, %v; want %d and the end", n, err, size)
@@ -71,6 +73,7 @@ func TestNoDrainTimeoutLeavesCloseTimeout(t *testing.T) {
 		testkit.Until(t, "input", func() bool { return c.Stats().BytesRead > 0 })
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
+		testkit.Until(t, "the shutdown of the connection", func() bool { return server.IsDraining(c) })
 		passTime(t, c, clock, limit/10, "Close", func() bool { return len(p.closed) == 1 })
 		testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 		if clock.Now() < limit {

@@ -68,6 +68,7 @@ func TestClientsThatSendLittleDoNotDelayHandshakes(t *testing.T) {
 		send(t, nc, string(hello)+"\x17\x03\x03\x40\x00") // and the head of a record that does not end
 		slow = append(slow, nc)
 	}
+	testkit.Until(t, "the slow clients' turn", func() bool { return server.WaitingHandshakes(s.Server) == 2*most }) // none of them is behind a later one
 	for range 3 {
 		nc := tls.Client(s.dialPlain(t), clientTLS())
 		handshaken := make(chan error, 1)
