@@ -41,8 +41,10 @@ func (h *hung) MaxLen() int { return framing.Lines{}.MaxLen() }
 func hangWorker(t *testing.T, r rig, name string, concurrent int, srv *server.Server) *hung {
 	t.Helper()
 	h := &hung{release: make(chan struct{}), ran: make(chan string, 1000)}
+	begun := make(chan struct{})
 	d := byWord(server.OnWorkers, concurrent, func(_ server.Reply, line string) {
 		if line == name+" hang" {
+			close(begun)
 			<-h.release
 		}
 		h.ran <- line
@@ -54,7 +56,7 @@ func hangWorker(t *testing.T, r rig, name string, concurrent int, srv *server.Se
 	h.running, h.clock = startWithClock(t, r, srv)
 	h.first = h.dial(t)
 	send(t, h.first, name+" hang\n")
-	testkit.Until(t, "the handler", func() bool { return h.Stats().RunningRequests == 1 })
+	testkit.Await(t, begun, "the handler") // a worker that has only taken its request may be late, and then the request is refused
 	return h
 }
 
@@ -376,9 +378,10 @@ func TestARequestForAnExecutorDoesNotAllocate(t *testing.T) {
 // With CancelOnEOF the loop reads while a request waits. The input that it has read is the next request.
 func TestInputThatWasReadMeanwhileFollowsARefusal(t *testing.T) {
 	each(t, func(t *testing.T, r rig) {
-		release := make(chan struct{})
+		begun, release := make(chan struct{}), make(chan struct{})
 		d := byWord(server.OnWorkers, 1, func(_ server.Reply, line string) {
 			if line == "own hang" {
+				close(begun)
 				<-release
 			}
 		})
@@ -386,7 +389,7 @@ func TestInputThatWasReadMeanwhileFollowsARefusal(t *testing.T) {
 		s, clock := startWithClock(t, r, &server.Server{Workers: 1, QueueTimeout: limit, BusyText: "busy\n", Handler: d})
 		first, nc := s.dial(t), s.dial(t)
 		send(t, first, "own hang\n")
-		testkit.Until(t, "the handler", func() bool { return s.Stats().RunningRequests == 1 })
+		testkit.Await(t, begun, "the handler")
 		send(t, nc, "own 1\n")
 		testkit.Until(t, "the request", func() bool { return s.Stats().QueuedRequests == 1 })
 		send(t, nc, "own 2\n")
