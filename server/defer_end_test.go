@@ -232,13 +232,7 @@ func TestShutdownWaitsForDeferredReplies(t *testing.T) {
 			w := testkit.Await(t, replies, "a request")
 			ended := make(chan error, 1)
 			go func() { ended <- s.Shutdown(context.Background()) }()
-			testkit.Until(t, "the begin of the shutdown", func() bool {
-				nc, err := net.Dial(s.addr.Network(), s.addr.String())
-				if err == nil {
-					nc.Close()
-				}
-				return err != nil
-			})
+			testkit.Until(t, "the shutdown of the connection", func() bool { return server.IsDraining(w.Conn()) })
 			s.deferred(t, 1)
 			select {
 			case err := <-ended:
@@ -263,6 +257,7 @@ func TestAShutdownErrorCountsDeferredReplies(t *testing.T) {
 		send(t, nc, "a\nb\n")
 		w := testkit.Await(t, replies, "a request")
 		s.deferred(t, 2)
+		testkit.Until(t, "idle workers", func() bool { return s.Stats().RunningRequests == 0 }) // otherwise they may count as handlers
 		err := s.Shutdown(testkit.Canceled())
 		var late *server.ShutdownError
 		if !errors.As(err, &late) || late.Deferred != 2 || late.Conns != 1 || late.Handlers != 0 {
