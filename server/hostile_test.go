@@ -72,6 +72,7 @@ func TestHostileClientsDisturbNoOtherClient(t *testing.T) {
 func exchangeLines(t *testing.T, s *running, i int, nc net.Conn, c *server.Conn, limit int64) {
 	for j := range 100 {
 		line := fmt.Sprintf("good client %d says %d\n", i, j)
+		giveTime(t, nc)
 		if _, err := io.WriteString(nc, line); err != nil {
 			t.Errorf("client %d: %v; the server closed it for %v", i, err, context.Cause(c.Context()))
 			return
