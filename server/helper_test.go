@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -115,6 +116,10 @@ func start(t testing.TB, r rig, srv *server.Server) *running {
 	address := "127.0.0.1:0"
 	if r.network == "unix" {
 		address = filepath.Join(t.TempDir(), "s")
+	}
+	if srv.LoopConfig == nil || srv.LoopConfig.Clock == nil { // otherwise the machine may be too slow for a deadline that the test does not mean
+		srv.CloseTimeout = cmp.Or(srv.CloseTimeout, testkit.Patience)
+		srv.HandshakeTimeout = cmp.Or(srv.HandshakeTimeout, testkit.Patience)
 	}
 	useExecutor(t, srv)
 	srv.Handler = chosen(srv.Handler)
