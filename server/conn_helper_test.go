@@ -111,24 +111,6 @@ func reset(t testing.TB, nc net.Conn) {
 	testkit.Must(t, raw(nc).Close())
 }
 
-// delivered waits until the server's system has all that the client has sent. On a busy machine a system that has accepted bytes may deliver
-// them later.
-func delivered(t testing.TB, nc net.Conn) {
-	t.Helper()
-	tcp, ok := raw(nc).(*net.TCPConn)
-	if !ok {
-		return // a write to a unix socket delivers the bytes
-	}
-	rc, err := tcp.SyscallConn()
-	testkit.Must(t, err)
-	testkit.Until(t, "the delivery", func() bool {
-		var left int
-		testkit.Must(t, rc.Control(func(fd uintptr) { left, err = sock.Unsent(int(fd)) }))
-		testkit.Must(t, err)
-		return left == 0
-	})
-}
-
 // isGone reports whether err is an error of a socket whose peer has closed or reset the connection.
 func isGone(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

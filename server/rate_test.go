@@ -230,7 +230,7 @@ func TestShutdownAnswersTheRequestsThatAReadLimitHoldsBack(t *testing.T) {
 		nc := s.dial(t)
 		requests := strings.Repeat(strings.Repeat("a", 499)+"\n", 20)
 		send(t, nc, requests)
-		delivered(t, nc)
+		arrives(t, nc)
 		testkit.Until(t, "the first bytes", func() bool { return s.Stats().BytesRead > 0 })
 		answers := make(chan string, 1)
 		go func() {

@@ -74,7 +74,7 @@ func TestShutdownAnswersTheRequestsThatWereSent(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		send(t, nc, "fourth\n")
-		delivered(t, nc)
+		arrives(t, nc)
 		close(release)
 		expect(t, nc, "wait\nfirst\nsecond\nthird\nfourth\n")
 		expectEOF(t, nc)
@@ -278,7 +278,7 @@ func TestShutdownEndsConnectionsThatAreHalfClosedDuringIt(t *testing.T) {
 		testkit.Must(t, c.WriteNotify(make([]byte, size), nil))
 		testkit.Until(t, "the high mark", func() bool { return c.Stats().BufferedBytes >= high })
 		send(t, nc, "bye") // which is not read above the high mark
-		delivered(t, nc)
+		arrives(t, nc)
 		done := make(chan error, 1)
 		go func() { done <- s.Shutdown(context.Background()) }()
 		testkit.Until(t, "the shutdown", func() bool { return server.IsDraining(c) })
@@ -312,7 +312,7 @@ func TestShutdownEndsConnectionsBeforeTheirHandshake(t *testing.T) {
 		nc := s.dialPlain(t)
 		send(t, nc, begun)
 		testkit.Until(t, "the connection", func() bool { return s.Stats().OpenConns == 1 })
-		delivered(t, nc)
+		arrives(t, nc)
 		s.awaitIdle(t) // a close with unread input would be a reset
 		isIdle(t, s)
 		turns := s.Stats().Loops[0].Loop.Turns
@@ -344,7 +344,7 @@ func TestShutdownFinishesAHandshake(t *testing.T) {
 	handshaken := make(chan error, 1)
 	go func() { handshaken <- client.Handshake() }()
 	testkit.Await(t, hello, "the ClientHello")
-	delivered(t, second)
+	arrives(t, second)
 	done := make(chan error, 1)
 	go func() { done <- s.Shutdown(context.Background()) }()
 	testkit.Until(t, "the shutdown", func() bool { return server.IsEnding(s.Server) })

@@ -81,7 +81,7 @@ func TestInputThatErrYieldLeavesIsServedBeforeTheEnd(t *testing.T) {
 				testkit.Must(t, nc.(halfCloser).CloseWrite())
 			} else {
 				expect(t, nc, lines[:7])
-				delivered(t, nc)
+				arrives(t, nc)
 				go func() { down <- s.Shutdown(context.Background()) }()
 				lines := lines[7:]
 				expect(t, nc, lines)
