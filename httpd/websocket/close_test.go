@@ -237,7 +237,8 @@ func TestAPanicInMessageEndsItsWebSocket(t *testing.T) {
 func TestCloseWaitsForAPeerThatReadsSlowly(t *testing.T) {
 	clock := testkit.NewClock()
 	opened := make(chan *websocket.Conn, 1)
-	s := newSite(t, &websocket.Config{WriteTimeout: -1, PingInterval: -1, Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) { opened <- w.Conn() }})
+	s := newSite(t, &websocket.Config{WriteTimeout: -1, PingInterval: -1, CloseTimeout: websocket.DefaultCloseTimeout,
+		Message: func(w websocket.Reply, _ websocket.MessageType, _ []byte) { opened <- w.Conn() }})
 	s.LoopConfig = &event.Config{Clock: clock}
 	s.Socket.WriteBuffer = 16 << 10
 	s.run(t)

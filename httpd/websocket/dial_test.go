@@ -35,6 +35,9 @@ func newCaller(t testing.TB, cfg websocket.Config) *caller {
 		c.messages <- fmt.Sprintf("%v %s", typ, p)
 	}
 	cfg.Closed = func(_ *websocket.Conn, e *websocket.CloseError) { c.closed <- e }
+	if cfg.CloseTimeout == 0 {
+		cfg.CloseTimeout = testkit.Patience // a peer that is slow has as much time as the test
+	}
 	h, err := websocket.NewHandler(&cfg)
 	testkit.Must(t, err)
 	srv := &server.Server{NumLoops: 1, Handler: server.HandlerFunc(func(_ *server.Conn, p []byte) (int, error) { return len(p), nil })}

@@ -29,6 +29,14 @@ const MembersAtOnce = membersAtOnce
 // CutOff cuts off a WebSocket that has refused a broadcast of g.
 func CutOff(g *Group, r BroadcastError) { g.cutOff(r) }
 
+// BytesRead returns the number of bytes that were read from open WebSockets, those of the handshakes included.
+func BytesRead(h *Handler) (n int) {
+	for c := range h.Conns() {
+		n += int(c.sc.Stats().BytesRead)
+	}
+	return n
+}
+
 // Pending returns the number of frames of open WebSockets that are being handled or wait for it.
 func Pending(h *Handler) (n int, err error) {
 	for c := range h.Conns() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log"
 	"strings"
 	"testing"
@@ -171,8 +172,9 @@ func TestCallbacksMayUseTheirGroup(t *testing.T) {
 			})), 0)
 			testkit.Await(t, told, "done")
 			end(g, peers[0], c)
+			_, _ = io.ReadAll(peers[0].r) // the end, or a reset
+			_ = peers[0].Close()          // so that the server's close ends
 			testkit.Await(t, left, "OnLeave")
-			_ = peers[0].Close() // so that the server's close ends
 			testkit.WantEqual(t, "further calls of OnLeave", len(left), 0)
 		})
 	}

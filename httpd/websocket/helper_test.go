@@ -40,7 +40,11 @@ type site struct {
 // startWithClock is start with a clock of the test.
 func startWithClock(t testing.TB, clock *testkit.Clock, cfg *websocket.Config) *site {
 	t.Helper()
-	s := newSite(t, cfg)
+	c := *cfg
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = websocket.DefaultCloseTimeout
+	}
+	s := newSite(t, &c)
 	s.LoopConfig = &event.Config{Clock: clock}
 	s.run(t)
 	return s
@@ -72,6 +76,16 @@ func (s *site) doWhatIsDue(t testing.TB) {
 	}
 }
 
+// awaitRequests waits until no frame is being handled or waits for it.
+func (s *site) awaitRequests(t testing.TB) {
+	t.Helper()
+	testkit.Until(t, "the end of the requests", func() bool {
+		n, err := websocket.Pending(s.handler)
+		testkit.Must(t, err)
+		return n == 0
+	})
+}
+
 // start serves WebSockets with cfg on one loop. The server is closed at the end of the test.
 func start(t testing.TB, cfg *websocket.Config) *site {
 	t.Helper()
@@ -80,13 +94,16 @@ func start(t testing.TB, cfg *websocket.Config) *site {
 	return s
 }
 
-// newSite returns a site that is not started.
+// newSite returns a site that is not started. Without a CloseTimeout in cfg, a peer that is slow has as much time as the test.
 func newSite(t testing.TB, cfg *websocket.Config) *site {
 	t.Helper()
 	s := &site{closed: make(chan *websocket.CloseError, 100)}
 	c := *cfg
 	if closed := c.Closed; closed == nil {
 		c.Closed = func(_ *websocket.Conn, e *websocket.CloseError) { s.closed <- e }
+	}
+	if c.CloseTimeout == 0 {
+		c.CloseTimeout = testkit.Patience
 	}
 	h, err := websocket.NewHandler(&c)
 	testkit.Must(t, err)

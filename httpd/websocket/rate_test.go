@@ -16,7 +16,7 @@ import (
 func limited(t *testing.T, deflate bool, set func(s *site)) (*site, *testkit.Clock) {
 	t.Helper()
 	clock := testkit.NewClock()
-	s := newSite(t, &websocket.Config{Message: echo, PingInterval: -1, Deflate: deflate})
+	s := newSite(t, &websocket.Config{Message: echo, PingInterval: -1, ReadTimeout: -1, Deflate: deflate}) // the clock does not wait for bytes in flight
 	s.LoopConfig = &event.Config{Clock: clock}
 	set(s)
 	s.run(t)
@@ -80,16 +80,18 @@ func TestAGroupOfServersSharesTheLimitOfBytes(t *testing.T) {
 	testkit.Must(t, err)
 	done := make(chan struct{}, 2)
 	var sites []*site
+	var peers []*peer
 	for range 2 {
 		s := newSite(t, &websocket.Config{Message: echo, PingInterval: -1, ReadTimeout: -1})
 		s.LoopConfig, s.RateGroup = &event.Config{Clock: clock}, group
 		s.run(t)
 		sites = append(sites, s)
-		p := s.connect(t)
+		peers = append(peers, s.dial(t, "")) // before time passes, since a handshake has a deadline
+	}
+	for _, p := range peers {
 		m := noise(5000)
-		p.send([]byte(handshake+"\r\n"), frame(0x80|opBinary, m)) // before time passes, since a handshake has a deadline
+		p.send(frame(0x80|opBinary, m))
 		go func() {
-			p.accepted()
 			p.want(0x80|opBinary, m)
 			done <- struct{}{}
 		}()
@@ -117,8 +119,16 @@ func TestReadTimeoutDoesNotCountWhileReadingIsLimited(t *testing.T) {
 	s.run(t)
 	p := s.dial(t, "")
 	m := noise(40_000)
-	p.send(frame(0x80|opBinary, m))
-	s.advance(t, clock, "the message", read.Load)
+	input := frame(0x80|opBinary, m)
+	p.send(input)
+	total := len(handshake+"\r\n") + len(input)
+	s.advance(t, clock, "the message", func() bool { // ReadTimeout counts while the server waits for bytes in flight, so the clock waits for them
+		permitted := 1000 + int(clock.Now()/time.Millisecond) - 1000/8 // reading continues when an eighth of the burst has been refilled
+		testkit.Until(t, "the bytes that the limit permits to be read", func() bool {
+			return websocket.BytesRead(s.handler) >= min(total, permitted) || len(s.closed) > 0
+		})
+		return read.Load() || len(s.closed) > 0
+	})
 	if passed := clock.Now(); passed < 38*time.Second || len(s.closed) > 0 {
 		t.Errorf("the message was read after %v, %d WebSockets have ended", passed, len(s.closed))
 	}

@@ -73,6 +73,7 @@ func TestShutdownDoesNotWaitForTheReaderOfANetConn(t *testing.T) {
 	s := startWithClock(t, clock, &websocket.Config{Message: echo, Opened: func(c *websocket.Conn, _ *http.Request) { c.NetConn(websocket.Binary) }})
 	p := s.dial(t, "", frame(0x80|opBinary, string(make([]byte, 80<<10))))
 	testkit.Until(t, "the message", func() bool { return s.handler.Stats().Received == 1 })
+	s.awaitRequests(t) // Closed waits for it
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }()
 	p.want(0x80|opClose, closing(1001, ""))
