@@ -23,7 +23,13 @@ import (
 // asProgram makes the test's binary run as the program, with the race detector if the test has it.
 const asProgram = "EVCACHED_TEST_IS_PROGRAM"
 
+// stopsPatiently makes the program, in the test's binary, give clients as much time at a stop as the test has.
+const stopsPatiently = "EVCACHED_TEST_STOPS_PATIENTLY"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(stopsPatiently) != "" {
+		stopGrace, drainTimeout = testTimeout, testTimeout
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 	}

@@ -15,11 +15,11 @@ import (
 
 // stopGrace bounds the time of a stop. Answers that a client has not read by then are dropped, and the exit status is 0 nevertheless: a client that
 // does not read must not delay a restart or make it appear as a failure.
-const stopGrace = 900 * time.Millisecond
+var stopGrace = 900 * time.Millisecond // longer in a test
 
 // drainTimeout is the time for which a stop waits for a client with all its answers to close its end: a close with unread requests in the kernel
 // sends a reset, which could overtake the answers. A connection that has been silent for that time is closed at once.
-const drainTimeout = 500 * time.Millisecond
+var drainTimeout = 500 * time.Millisecond // longer in a test
 
 // oneSignal is the time in which further signals count as one with the first: timeout(1) and some supervisors signal the process and then its
 // group.

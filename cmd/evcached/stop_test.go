@@ -23,7 +23,9 @@ import (
 // TestAStopLosesNoAnswer stops the program under load: each answer that has begun is complete, and all requests that were read are answered.
 func TestAStopLosesNoAnswer(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1} {
-		p := start(t, "-p", "-1")
+		cmd := command("-v", "-p", "-1")
+		cmd.Env = append(cmd.Env, stopsPatiently+"=1") // clients on a slow machine have time to read
+		p := startCommand(t, cmd)
 		value := strings.Repeat("x", 100_000)
 		askOnce(t, "tcp", p.addrs[0], "set big 0 0 100000\r\n"+value+"\r\n", "STORED\r\n")
 		var clients sync.WaitGroup
