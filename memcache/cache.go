@@ -78,7 +78,7 @@ func New(cfg *Config) (*Cache, error) {
 		return nil, fmt.Errorf("%w: Config.Memory is %d, Config.MaxItem is %d: %w", ErrInvalid, c.Memory, c.MaxItem, err)
 	}
 	cache.packets.worker = cache.newWorker()
-	cache.shortage.progress = map[holds]progress{}
+	cache.shortage.progress, cache.shortage.after = map[holds]progress{}, stalledAfter
 	cache.began = cache.clock.Unix()
 	cache.packets.last.Store(cache.began)
 	cache.queueLog(c.Logger)

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 // testTimeout is the time after which a test fails if something that should happen at once has not happened.
-const testTimeout = 20 * time.Second
+const testTimeout = testkit.Patience
 
 // clock is a Clock that the test advances.
 type clock struct{ now atomic.Int64 }

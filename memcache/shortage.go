@@ -28,7 +28,8 @@ const (
 
 // shortage is the state of connections that have been lent memory.
 type shortage struct {
-	mu       sync.Mutex // guards the fields below
+	mu       sync.Mutex    // guards the fields below
+	after    time.Duration // stalledAfter, except in tests
 	progress map[holds]progress
 	lists    []holding       // for reuse
 	asked    []store.Holding // for reuse
@@ -205,7 +206,7 @@ func (g *shortage) mayClose(own *server.Conn, need int64, now time.Time, late bo
 		case p.closing:
 			need -= l.memory
 			closing = true
-		case l.conn != own && (stalled >= stalledAfter || late && !l.sends):
+		case l.conn != own && (stalled >= g.after || late && !l.sends):
 			i := slices.IndexFunc(all, func(h holder) bool { return h.holds == l.holds })
 			if i < 0 {
 				i = len(all)

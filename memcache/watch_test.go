@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evmq/evmq/event"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/memcache"
 	"github.com/evmq/evmq/server"
@@ -48,16 +49,17 @@ func TestAWatcherThatDoesNotReadDelaysNoClient(t *testing.T) {
 	quick.watch("fetchers")
 	key := strings.Repeat("k", 240)
 	request, answer := strings.Repeat("get "+key+"|", 19)+"get end", strings.Repeat("END|", 19)+"END"
-	for c.stats("")["log_watcher_skipped"] == "0" {
+	most := 0
+	for c.stats("")["log_watcher_skipped"] == "0" || most == 0 { // a loop that is late has lines skipped, too, and then nothing waits
 		c.ask(request, answer)
 		quick.lineWith("key=end")
-	}
-	var most int
-	for conn := range r.srv.Conns() {
-		most = max(most, conn.Stats().BufferedBytes)
-	}
-	if most == 0 || most > 16<<10 {
-		t.Errorf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)
+		most = 0
+		for conn := range r.srv.Conns() {
+			most = max(most, conn.Stats().BufferedBytes)
+		}
+		if most > 16<<10 {
+			t.Fatalf("%d bytes wait for a client that does not read, want %d at most", most, 16<<10)
+		}
 	}
 	all := make(chan error, 1)
 	go func() { // reads the lines that were sent, and then the note
@@ -122,18 +124,14 @@ func TestTheProgramClosesAConnectionNormally(t *testing.T) {
 
 // TestAWatcherIsNotClosedAsIdle, however long it sends nothing and there are no lines.
 func TestAWatcherIsNotClosedAsIdle(t *testing.T) {
-	t.Parallel()
-	cache, err := memcache.New(nil)
-	testkit.Must(t, err)
-	srv := &server.Server{IdleTimeout: time.Second}
-	cache.Attach(srv)
-	ln, err := srv.Listen(context.Background(), "tcp", "127.0.0.1:0", nil)
-	testkit.Must(t, err)
-	r := &running{Cache: cache, srv: srv, addr: ln.Addr().String()}
-	t.Cleanup(func() { testkit.Must(t, srv.Close()); testkit.Must(t, cache.Close()) })
+	clock := testkit.NewClock()
+	r := startOn(t, memcache.Config{}, &server.Server{IdleTimeout: time.Second, LoopConfig: &event.Config{Clock: clock}})
 	w, silent := r.connect(t), r.connect(t)
 	w.watch("connevents")
+	silent.ask("version", "VERSION "+memcache.Version)
+	clock.Advance(2 * time.Second)
 	silent.closed()
+	testkit.Must(t, silent.Close())
 	w.lineWith("reason=idle_timeout")
 	r.connect(t)
 	w.lineWith("type=conn_new")
