@@ -79,7 +79,7 @@ func start(name, command string) (*Target, error) {
 		_ = t.cmd.Wait() // the state of the process has the result
 		close(t.end)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; { // on a loaded machine a program may take long to start
 		c, err := net.DialTimeout("tcp", t.Addr, time.Second)
 		if err == nil {
 			return t, c.Close()
