@@ -47,8 +47,10 @@ func slowRoutes(takes time.Duration, h *holder) *server.Dispatcher {
 			time.Sleep(takes)
 			panic(line)
 		case "yields":
+			release := server.HoldLeaders() // the loop waits for its next leader, as on a busy machine
 			w.Blocking()
 			time.Sleep(takes)
+			release()
 		case "held":
 			time.Sleep(takes)
 			h.begun <- true

@@ -126,3 +126,10 @@ func SpareQueues(c *Conn) int {
 	c.loop.do(func() { n <- len(c.loop.spares) })
 	return <-n
 }
+
+// HoldLeaders keeps goroutines from becoming leaders, in all servers of the process, until release is called. Meanwhile the goroutine that
+// calls it must not use Server.Blocking or DialContext.
+func HoldLeaders() (release func()) {
+	leaders.mu.Lock()
+	return leaders.mu.Unlock
+}

@@ -66,6 +66,7 @@ type leadership struct {
 	last      *route        // the route of the latest request, whose calls setRoute counts when the route changes; nil at first
 	slow      time.Duration // a handler that has the loop for longer is logged; 0: none is
 	began     time.Duration // with slow: when the handler began, since processStart
+	taken     time.Duration // with slow: when the handler lost the loop, since processStart. Set like byHandler
 	byHandler bool          // see takeOver. Set by the goroutine that has changed the word to leadTaken
 	routes    routeTable
 

@@ -1,6 +1,10 @@
 package server
 
-import "github.com/evmq/evmq/internal/tick"
+import (
+	"time"
+
+	"github.com/evmq/evmq/internal/tick"
+)
 
 // Tick is called by tick.Process at each tick, one call at a time, on a goroutine of the timer. It takes the leadership from the leader if the
 // handler that ran at the tick before still runs. It also makes the leader run a turn before the next request, so that many short handlers
@@ -36,7 +40,10 @@ func (l *loop) takeOver(word leadWord, byHandler bool) bool {
 	if !l.lead.word.CompareAndSwap(uint64(word), uint64(word.with(leadTaken))) {
 		return false
 	}
-	l.lead.byHandler = byHandler        // the fields of lead belong to this goroutine until the next leader begins
+	l.lead.byHandler = byHandler // the fields of lead belong to this goroutine until the next leader begins
+	if l.lead.slow > 0 {
+		l.lead.taken = time.Since(processStart)
+	}
 	apart := !l.lead.running.ex.isOwn() // then it takes the place of no worker of the pool
 	if apart {
 		l.lead.running.ex.apart.Add(1)
