@@ -181,6 +181,7 @@ func (in *input) commit() bool {
 		r.mu.Unlock()
 		return false
 	}
+	r.countAnswer()
 	r.commitLocked()
 	in.endReading()
 	in.isShared = in.stream != nil || in.request.cancels
@@ -191,6 +192,14 @@ func (in *input) commit() bool {
 	return true
 }
 
+// countAnswer counts the request as answered, unless the reply is BusyText. Under c.mu, and r.mu if the reply is open.
+func (r *replyState) countAnswer() {
+	if !r.refused {
+		r.c.reqs++
+		r.c.loop.traffic.requests.Add(1)
+	}
+}
+
 // commitLocked makes the gathered bytes output of the connection, and ends the reply, so that deferred writes follow. Under c.mu, and r.mu if
 // the reply is open.
 func (r *replyState) commitLocked() {
@@ -199,10 +208,6 @@ func (r *replyState) commitLocked() {
 	counted := c.countedOutput()
 	counted += r.put(r.buf)
 	r.empty()
-	if !r.refused {
-		c.reqs++
-		c.loop.traffic.requests.Add(1)
-	}
 	c.releaseDeferred()
 	c.countOutput(counted)
 	r.end(replyEnded)

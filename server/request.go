@@ -123,8 +123,10 @@ func (in *input) end() {
 		c.mu.Unlock()
 		return
 	}
-	direct := ld != nil && r.isOpen() && r.writeNow()
-	if r.isOpen() && c.state != connClosed {
+	answers, direct := r.isOpen() && c.state != connClosed, false
+	if answers {
+		r.countAnswer() // before the client can have it
+		direct = ld != nil && r.writeNow()
 		r.commitLocked()
 	}
 	r.finish(replyEnded)

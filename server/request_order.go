@@ -180,6 +180,7 @@ func (in *input) endInOrder() {
 		conc.earlyBytes -= next.earlyBytes
 		c.count(next, 0)
 		if next.reply.phase == replyWaits && c.state != connClosed {
+			next.reply.countAnswer()
 			next.reply.commitLocked()
 		}
 		conc.newlyEnded++

@@ -86,8 +86,9 @@ type LoopStats struct {
 // are zero. Any goroutine.
 func (s *Server) Stats() Stats {
 	t := &s.totals
+	closed := t.closed.Load() // before opened, so that it is never larger
 	st := Stats{
-		OpenConns: s.open.len(), Opened: t.opened.Load(), Closed: t.closed.Load(), Refused: t.refused.Load(), Busy: t.busy.Load(),
+		OpenConns: s.open.len(), Opened: t.opened.Load(), Closed: closed, Refused: t.refused.Load(), Busy: t.busy.Load(),
 		Accepted: t.accepted.Load(), BufferedBytes: s.buffered.Load(), DeferredReplies: int(s.deferrals.Load()),
 		Handshakes: t.handshakes.Load(), FailedHandshakes: t.failedHandshakes.Load(),
 		AcceptErrors: t.acceptErrors.Load(), Pauses: t.pauses.Load(), Full: t.full.Load(),
