@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/evmq/evmq/internal/sock"
 	"github.com/evmq/evmq/internal/testkit"
 	"github.com/evmq/evmq/server"
 	"github.com/evmq/evmq/server/framing"
@@ -22,6 +23,14 @@ func (h *pausing) Data(c *server.Conn, p []byte) (int, error) {
 		h.other.Load().PauseRead("test")
 	}
 	return n, err
+}
+
+// arrivedFor returns the number of bytes that have arrived for c and that its loop, which does not run, has not read.
+func arrivedFor(t *testing.T, c *server.Conn) int {
+	t.Helper()
+	n, err := sock.Unread(c.FD())
+	testkit.Must(t, err)
+	return n
 }
 
 // The framing does not continue at the place that it has reached in another connection's input.
@@ -42,6 +51,9 @@ func TestInputThatAPauseHoldsIsFramedFromItsBeginning(t *testing.T) {
 			testkit.Await(t, heldUp, "the loop")
 			send(t, first, before)
 			send(t, other, "x\ny\nz")
+			testkit.Until(t, "the input in the kernel", func() bool {
+				return arrivedFor(t, h.first.Load()) == len(before) && arrivedFor(t, h.other.Load()) == len("x\ny\nz")
+			})
 			close(release) // both have input in the same turn
 			testkit.Until(t, "the input", func() bool { return s.Stats().BytesRead == uint64(len(before)+5) })
 			h.other.Load().ResumeRead("test")

@@ -156,6 +156,7 @@ func TestDatagramsThatHaveArrivedAreHandledAtShutdown(t *testing.T) {
 				for range datagrams {
 					send(t, u, "datagram")
 				}
+				awaitDatagrams(t, pc.FD(), datagrams)
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
