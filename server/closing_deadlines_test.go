@@ -144,6 +144,7 @@ func TestShutdownWaitsCloseTimeoutForAClientThatDoesNotRead(t *testing.T) {
 			testkit.Until(t, "output that waits", func() bool { return c.Stats().BytesWritten > 0 && c.Stats().BufferedBytes > 0 })
 			done := make(chan error, 1)
 			go func() { done <- s.Shutdown(context.Background()) }()
+			testkit.Until(t, "the shutdown", func() bool { return server.IsDraining(c) })
 			closesOnceStalled(t, p, c, clock, limit, server.ErrCloseTimeout)
 			testkit.Must(t, testkit.Await(t, done, "Shutdown's end"))
 			if clock.Now() >= 1000*limit {

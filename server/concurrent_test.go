@@ -29,7 +29,11 @@ func TestConcurrentHandlesNAtOnce(t *testing.T) {
 		var running, most atomic.Int32
 		begun := make(chan chan struct{}, requests)
 		s := start(t, r, &server.Server{Workers: 2 * n, Handler: several(n, func(w server.Reply, line []byte) {
-			most.Store(max(most.Load(), running.Add(1)))
+			for now := running.Add(1); ; {
+				if before := most.Load(); now <= before || most.CompareAndSwap(before, now) {
+					break
+				}
+			}
 			release := make(chan struct{})
 			begun <- release
 			<-release
