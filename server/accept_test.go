@@ -152,7 +152,8 @@ func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 			refusesWithAnAlert(t, r)
 			return
 		}
-		s := start(t, r, &server.Server{MaxConns: 2, BusyText: "come back later\n", Handler: echoLines()})
+		// The server's clock stands still, so that a refusal waits for its client, however late the client sends.
+		s, _ := startWithClock(t, r, &server.Server{MaxConns: 2, BusyText: "come back later\n", Handler: echoLines()})
 		first, second := s.dial(t), s.dial(t)
 		testkit.Must(t, pipelined(first, "first", 1))
 		testkit.Must(t, pipelined(second, "second", 1))
@@ -178,7 +179,7 @@ func TestAClientAboveMaxConnsReadsTheRefusal(t *testing.T) {
 
 // refusesWithAnAlert checks that a TLS client above MaxConns reads an alert.
 func refusesWithAnAlert(t *testing.T, r rig) {
-	s := start(t, r, &server.Server{MaxConns: 1, Handler: echoLines()})
+	s, _ := startWithClock(t, r, &server.Server{MaxConns: 1, Handler: echoLines()})
 	first := s.dial(t)
 	testkit.Must(t, pipelined(first, "first", 1))
 	_, err := s.dial(t).Write([]byte("hello"))

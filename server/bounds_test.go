@@ -218,13 +218,14 @@ func TestOutputThatWaitsCountsWithItsOverhead(t *testing.T) {
 // After a failed handshake it is not counted any more.
 func TestOutputOfADialCountsBeforeItsTLSHandshake(t *testing.T) {
 	t.Parallel()
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: calls{}})
 	for range 5 {
 		h := newCaller()
-		c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: brief})
+		c, err := s.Dial(context.Background(), "tcp", s.addr.String(), &server.DialConfig{Handler: h, TLS: clientTLS(), Timeout: limit})
 		testkit.Must(t, err)
 		_, err = c.Write(make([]byte, 100<<10))
 		testkit.Must(t, err)
+		passTime(t, c, clock, limit, "Close", func() bool { return len(h.closed) > 0 })
 		h.failed(t)
 	}
 	testkit.Until(t, "an empty account", func() bool { return s.Stats().BufferedBytes == 0 })

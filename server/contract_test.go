@@ -121,7 +121,7 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 		}
 		return len(p), nil
 	}})
-	s := start(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxInput: 100, ReadTimeout: brief})
+	s, clock := startWithClock(t, rig{"tcp", false, 1}, &server.Server{Handler: p, MaxInput: 100, ReadTimeout: limit})
 	want := server.Endings{}
 	for _, end := range []struct {
 		say    string
@@ -130,9 +130,12 @@ func TestEndingsAreCountedByReason(t *testing.T) {
 		{"close", server.EndedInOrder}, {"abort", server.EndedByAbort}, {"fail", server.EndedOther}, {strings.Repeat("x", 101), server.EndedTooLong},
 		{"half", server.EndedReadTimeout}, {"", server.EndedByPeer}, {"reset", server.EndedByReset},
 	} {
-		_, nc := p.connect(t, s)
+		c, nc := p.connect(t, s)
 		send(t, nc, end.say)
 		switch end.say {
+		case "half":
+			testkit.Until(t, "the input", func() bool { return c.Stats().BytesRead == uint64(len(end.say)) })
+			passTime(t, c, clock, limit, "Close", func() bool { return len(p.closed) > 0 })
 		case "":
 			closeWrite(t, nc)
 		case "reset":
