@@ -395,7 +395,7 @@ func (k *chaos) shutDown(r *rand.Rand, way int) error {
 	k.abrupt = false
 	switch way {
 	case shutDownInTime:
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+		ctx, cancel := testkit.Soon()
 		err = srv.Shutdown(ctx)
 		cancel()
 		if err != nil {
@@ -416,7 +416,7 @@ func (k *chaos) shutDown(r *rand.Rand, way int) error {
 		err = srv.Close()
 		<-done
 	}
-	if d := time.Since(began); d > 5*time.Second {
+	if d := time.Since(began); d > testkit.Patience {
 		t.Errorf("seed %d: way %d took %v", seed, way, d)
 	}
 	return err
