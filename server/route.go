@@ -11,6 +11,7 @@ import (
 const (
 	maxInlineMean  = 50 * time.Microsecond
 	maxSample      = 8 * maxInlineMean // so that a single sample, during which the system ran another process, does not decide
+	maxTrialSample = 5 * maxInlineMean // so that one sample of routeTrials, whose sum decides a trial, does not decide it, and two do
 	sampledCalls   = 16                // one of this number of calls is timed
 	routeTrials    = 8                 // timed calls before a route is known to be quick
 	minAway        = 100 * time.Millisecond
@@ -106,18 +107,17 @@ func (r *route) countRan() {
 
 // sample records the time of a timed call.
 func (r *route) sample(now, took time.Duration) {
-	took = min(took, maxSample)
 	switch r.state {
 	case routeTried:
 		r.isTried = false
-		if r.mean += took; r.mean > routeTrials*maxInlineMean {
+		if r.mean += min(took, maxTrialSample); r.mean > routeTrials*maxInlineMean {
 			r.to(routeAway, now)
 		} else if r.calls >= routeTrials {
 			r.mean /= routeTrials
 			r.to(routeInline, now)
 		}
 	case routeInline:
-		if r.mean += (took - r.mean) / 16; r.mean > maxInlineMean {
+		if r.mean += (min(took, maxSample) - r.mean) / 16; r.mean > maxInlineMean {
 			r.to(routeAway, now)
 		}
 	}
