@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is when a test gives up on something that should happen at once. It is no measure of speed.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // build returns the program of an example, which is compiled once for all tests.
 func build(t *testing.T, name string) (binary string) {

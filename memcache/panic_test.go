@@ -52,7 +52,7 @@ type allSockets struct {
 	dial  map[string]func() (net.Conn, error)
 }
 
-const giveUp = time.Minute // no measure of speed
+const giveUp = 3 * time.Minute // no measure of speed
 
 func newHouse(t *testing.T, c Config) *allSockets {
 	t.Helper()

@@ -91,7 +91,7 @@ func (x *chaos) peer(addr string) error {
 		return nil // the server is being closed
 	}
 	defer nc.Close()
-	_ = nc.SetDeadline(time.Now().Add(time.Minute)) // fails if it has ended
+	_ = nc.SetDeadline(time.Now().Add(testkit.Patience)) // fails if it has ended
 	if _, err := io.WriteString(nc, handshake+[]string{"", deflateOffer}[rand.IntN(2)]+"\r\n"); err != nil {
 		return nil
 	}

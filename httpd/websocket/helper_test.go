@@ -207,7 +207,7 @@ func (s *site) connect(t testing.TB) *peer {
 	nc, err := net.Dial("tcp", s.addr)
 	testkit.Must(t, err)
 	t.Cleanup(func() { _ = nc.Close() }) // the test is over
-	testkit.Must(t, nc.SetDeadline(time.Now().Add(time.Minute)))
+	testkit.Must(t, nc.SetDeadline(time.Now().Add(testkit.Patience)))
 	return &peer{t, nc, bufio.NewReader(nc)}
 }
 

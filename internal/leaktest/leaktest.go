@@ -34,7 +34,7 @@ func Main(m *testing.M, after ...func()) {
 
 // patience is the time after which the goroutines and descriptors that are left are taken for leaks. Those of a server whose loops were slow at
 // its Close may end some time after it.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // leftGoroutines returns an error that names the goroutines that are left. It waits for those that are about to end.
 func leftGoroutines() error {

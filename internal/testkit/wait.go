@@ -9,7 +9,7 @@ import (
 )
 
 // Patience is the time after which a test gives up on something that should happen at once. It measures no speed.
-const Patience = time.Minute
+const Patience = 3 * time.Minute
 
 // pollPause is the time between two looks at a condition that no channel announces.
 const pollPause = 100 * time.Microsecond

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 // testTimeout is the time after which a test fails if something that should happen at once has not happened.
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // version is the memcached that the scripts were recorded with.
 const version = "1.6.18"

@@ -14,7 +14,7 @@ import (
 )
 
 // patience is the time after which the watchdog fails a step that blocks.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // check is the environment of a case: a poller, descriptors that are closed at the end, and expectations.
 type check struct {

@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // testTimeout is the time after which a test fails if something that should happen at once has not happened.
-const testTimeout = 20 * time.Second
+const testTimeout = time.Minute
 
 // client is a Sink whose results the test determines.
 type client struct {
