@@ -57,7 +57,8 @@ type loop struct {
 	aborting     bool                            // new connections end at once, because the context of Shutdown has ended, or the loop is being closed
 	leftConns    []*loopConn                     // the connections in queue when the loop ended
 	leftTasks    []func()                        // the functions in tasks when the loop ended
-	watchers     []*event.Watcher                // of the end of a turn, and of the end of the loop
+	turnEnd      *event.Watcher                  // calls endTurn
+	onClose      *event.Watcher                  // calls closedByOwner
 	endReason    error                           // the reason of the connections when the loop has ended; nil before
 	ended        atomic.Bool                     // endReason was set. Any goroutine
 	cancels      cancelWatches                   // the functions of Reply.OnCancel. Any goroutine

@@ -28,7 +28,10 @@ func (l *loop) close(closed chan<- error) {
 }
 
 // detachServer removes the server from a loop of UseLoops. On the loop.
-func (l *loop) detachServer() { l.end(ErrServerClosed) }
+func (l *loop) detachServer() {
+	defer l.onClose.Stop() // also when a callback calls runtime.Goexit
+	l.end(ErrServerClosed)
+}
 
 // closedByOwner is the loop's OnClose function: the server, or the program with UseLoops, closes the loop.
 func (l *loop) closedByOwner() {
@@ -52,9 +55,7 @@ func (l *loop) end(reason error) {
 	l.leftConns = append(l.leftConns, l.queue.Close()...)
 	_ = l.roomEvent.Finalize(func(*event.Event) {}) // the loop may be closed
 	l.waits.stop()
-	for _, w := range l.watchers {
-		w.Stop()
-	}
+	l.turnEnd.Stop()
 	l.endRest()
 }
 

@@ -21,16 +21,6 @@ func (s *Server) newLoop(index int) (*loop, error) {
 	if err == nil {
 		l.tasks, err = msgqueue.New(ev, l.runTask, &msgqueue.Config{Bound: msgqueue.Unlimited})
 	}
-	watch := func(on func(func()) (*event.Watcher, error), fn func()) {
-		if err == nil {
-			var w *event.Watcher
-			if w, err = on(fn); err == nil {
-				l.watchers = append(l.watchers, w)
-			}
-		}
-	}
-	watch(ev.OnTurnEnd, l.endTurn)
-	watch(ev.OnClose, l.closedByOwner)
 	if err == nil {
 		l.makeQueues()
 		l.roomEvent, err = ev.NewEvent(-1, event.Persist, l.roomReady)
@@ -47,6 +37,9 @@ func (s *Server) newLoop(index int) (*loop, error) {
 			l.lead.init(valueOf(s.cfg.LoopConfig).SlowCallback)
 		}
 	}
+	if err == nil {
+		err = l.watch()
+	}
 	if err != nil {
 		_ = l.discard() // err is returned
 		if len(s.cfg.UseLoops) == 0 {
@@ -55,6 +48,15 @@ func (s *Server) newLoop(index int) (*loop, error) {
 		return nil, fmt.Errorf("loop %d: %w", index, l.closedError(err))
 	}
 	return l, nil
+}
+
+// watch makes the event loop call endTurn and closedByOwner. One of UseLoops may run, or be closed, at this time, and calls them from then on,
+// so that all that they use has been made before. closedByOwner does not use onClose.
+func (l *loop) watch() (err error) {
+	if l.turnEnd, err = l.ev.OnTurnEnd(l.endTurn); err == nil {
+		l.onClose, err = l.ev.OnClose(l.closedByOwner)
+	}
+	return err
 }
 
 // discard closes a loop that has not run, or removes the server from one of UseLoops.
@@ -68,8 +70,10 @@ func (l *loop) discard() error {
 	if l.tasks != nil {
 		l.tasks.Close()
 	}
-	for _, w := range l.watchers {
-		w.Stop()
+	for _, w := range []*event.Watcher{l.turnEnd, l.onClose} {
+		if w != nil {
+			w.Stop()
+		}
 	}
 	return nil
 }
