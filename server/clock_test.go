@@ -52,6 +52,17 @@ func staysOpen(t testing.TB, p *probe, c *server.Conn, clock *testkit.Clock, d t
 	}
 }
 
+// awaitNoRequest waits until no request of c is in progress, which may be the case some time after its client has the answer: deadlines that do
+// not count during a request begin then.
+func awaitNoRequest(t testing.TB, c *server.Conn) {
+	t.Helper()
+	testkit.Until(t, "the end of the requests", func() bool {
+		pending := make(chan int, 1)
+		testkit.Must(t, c.Loop().Post(func() { pending <- c.Requests().Pending() }))
+		return testkit.Await(t, pending, "a posted function") == 0
+	})
+}
+
 // closesAfter checks that c is closed with the reason want when d has passed on the clock, and not before.
 func closesAfter(t testing.TB, p *probe, c *server.Conn, clock *testkit.Clock, d time.Duration, want error) {
 	t.Helper()

@@ -47,6 +47,7 @@ func TestARequestInProgressIsNotIdle(t *testing.T) {
 		staysOpen(t, p, c, clock, 3*limit)
 		close(release)
 		expect(t, nc, "done\n")
+		awaitNoRequest(t, c)
 		closesAfter(t, p, c, clock, limit, server.ErrIdle)
 	})
 }
@@ -105,11 +106,13 @@ func TestReadTimeoutLimitsARequestThatHasBegun(t *testing.T) {
 			c, nc = p.connect(t, s)
 			send(t, nc, "one\ntwo\nthre") // the third comes with the others, and stays
 			expect(t, nc, "one\ntwo\n")
+			awaitNoRequest(t, c)
 			closesAfter(t, p, c, clock, limit, server.ErrReadTimeout)
 
 			c, nc = p.connect(t, s)
 			send(t, nc, "one\n")
 			expect(t, nc, "one\n")
+			awaitNoRequest(t, c)
 			staysOpen(t, p, c, clock, 2*limit)
 			sendByte(t, c, nc) // not counted from the first
 			closesAfter(t, p, c, clock, limit, server.ErrReadTimeout)
