@@ -74,8 +74,8 @@ var processStart = time.Now()
 
 // recordHandler records the time for which a handler of route r has had the loop, and logs it if it is longer than SlowCallback of LoopConfig.
 // It is called by the leader when the handler has returned, or by its successor when the leadership was taken from it; the time until the
-// successor begins is not the handler's. The logger may call
-// runtime.Goexit: after the first the connection of the request is aborted, and after the second the next leader does the rest of begin.
+// successor begins is not the handler's. The logger may call runtime.Goexit: after the first the connection of the request is aborted, and after
+// the second the next leader does the rest of begin.
 func (l *loop) recordHandler(r *route, taken bool) {
 	slow := l.lead.slow
 	if slow <= 0 {

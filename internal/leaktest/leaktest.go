@@ -45,7 +45,8 @@ func leftGoroutines() error {
 	}
 }
 
-// leftDescriptors returns the descriptors that were not open before. It waits for those that a goroutine is closing.
+// leftDescriptors returns the descriptors that were not open before. It waits for those that a goroutine is closing, and looks again and again,
+// since the system reports no close.
 func leftDescriptors(before map[string]string) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if left := Opened(before); len(left) == 0 || time.Now().After(deadline) {
